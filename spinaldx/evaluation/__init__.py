@@ -1,0 +1,1 @@
+"""Score a results folder against a table of truth."""

@@ -1,0 +1,1 @@
+"""Networks, weight bundles, the model hub and the engines that run networks."""

@@ -1,0 +1,1 @@
+"""Everything written for a study: masks, JSON, CSV, figures, PDF."""

@@ -1,0 +1,1 @@
+"""Simulated patients with truth; never real ones."""

@@ -1,0 +1,1 @@
+"""The stages of the cascade; numpy in, records out, none knows another."""

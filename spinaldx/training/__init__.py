@@ -1,0 +1,1 @@
+"""Train the cascade on a table of cases and write a weight bundle."""
