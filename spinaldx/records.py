@@ -124,6 +124,8 @@ class Volume:
         name: Series name, safe as a folder name, never from a patient tag.
         flags: Doubts raised while reading.
         source_sha256: Hash of the bytes it was read from; empty when made in memory.
+        source_format: ``dicom`` or ``nifti``; empty when made in memory.
+        source_name: File name of a NIfTI image, without folders; else empty.
     """
 
     voxels: Float32Array
@@ -131,6 +133,8 @@ class Volume:
     name: str
     flags: tuple[QualityFlag, ...] = ()
     source_sha256: str = ""
+    source_format: str = ""
+    source_name: str = ""
 
     def __post_init__(self) -> None:
         if self.voxels.ndim != 3 or min(self.voxels.shape) < 1:
