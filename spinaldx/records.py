@@ -345,6 +345,8 @@ class Provenance:
         device: ``cpu``, ``cuda:0``, ``mps``.
         precision: ``fp32``, ``bf16`` or ``fp16``.
         options: Options that change results, by name; JSON values.
+        resume_key: Hash over input bytes, masks, bundle and options: a study with
+            the same key need not be computed again. Empty outside a batch.
     """
 
     program_version: str
@@ -353,6 +355,7 @@ class Provenance:
     device: str
     precision: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    resume_key: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
