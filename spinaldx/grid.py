@@ -136,7 +136,7 @@ def reference_intensity(voxels: Float32Array, percentile: float) -> float:
     """Return the intensity that becomes 1: a percentile of the foreground.
 
     Returns:
-        A positive number; 1.0 when the image is constant or not positive.
+        A positive number; 1.0 when the image is not positive.
     """
     bright = np.percentile(voxels, 99.5)
     foreground = voxels[voxels > _FOREGROUND_SHARE * bright]
@@ -228,13 +228,10 @@ def _axis_weights(
     weights = []
     for place in (1, 2):
         source = transform.source_shape[transform.axes[place]]
-        edge_mm = transform.spacing_mm[place]
-        grid = transform.shape[place]
-        if back:
-            matrix = linear_weights(grid, transform.pixel_mm, source, edge_mm)
-        else:
-            matrix = linear_weights(source, edge_mm, grid, transform.pixel_mm)
-        weights.append(matrix)
+        own = (source, transform.spacing_mm[place])
+        grid = (transform.shape[place], transform.pixel_mm)
+        pair = (*grid, *own) if back else (*own, *grid)
+        weights.append(linear_weights(*pair))
     return weights[0], weights[1]
 
 
@@ -346,7 +343,8 @@ def lesion_crops(inputs: CropInputs, grid: GridSpec, spec: CropSpec) -> Crops:
     """Cut one window a lesion-bearing slice, at the classifiers' resolution.
 
     The window's centre is that of the lesions' bounding box in the slice, moved
-    as little as needed to stay inside the image.
+    as little as needed to stay inside the image. Where the box is larger than the
+    window, the window lies where it sees most of the lesions.
 
     Args:
         inputs: Image, lesion labels and cord on one grid.
@@ -361,9 +359,10 @@ def lesion_crops(inputs: CropInputs, grid: GridSpec, spec: CropSpec) -> Crops:
             masking of the spec is unknown.
     """
     volume = inputs.volume
-    if inputs.lesion.shape != volume.voxels.shape:
-        message = f"Mask {inputs.lesion.shape} does not fit {volume.voxels.shape}."
-        raise GeometryError(message)
+    for part in (inputs.lesion, inputs.cord):
+        if part is not None and part.shape != volume.voxels.shape:
+            message = f"Mask {part.shape} does not fit {volume.voxels.shape}."
+            raise GeometryError(message)
     transform = plan_grid(volume, grid)
     lesion = _to_stack((inputs.lesion != 0).astype(np.float32), transform)
     windows = tuple(
@@ -388,15 +387,30 @@ def lesion_crops(inputs: CropInputs, grid: GridSpec, spec: CropSpec) -> Crops:
 def _window_around(
     lesion: Float32Array, stack_index: int, transform: GridTransform, spec: CropSpec
 ) -> CropWindow:
-    shift = []
-    extents_mm = (spec.height_mm, spec.width_mm)
-    for axis, extent_mm in enumerate(extents_mm):
-        edge_mm = transform.spacing_mm[axis + 1]
-        inside = np.flatnonzero(lesion.any(axis=1 - axis))
-        centre = (inside[0] + inside[-1]) / 2 - (lesion.shape[axis] - 1) / 2
-        room_mm = max(lesion.shape[axis] * edge_mm - extent_mm, 0.0) / 2
-        shift.append(float(np.clip(centre * edge_mm, -room_mm, room_mm)))
-    return CropWindow(stack_index, (shift[0], shift[1]))
+    rows, down_mm = _best_span(
+        lesion.sum(axis=1), transform.spacing_mm[1], spec.height_mm
+    )
+    # Lesions above or below the window have no say in its place sideways.
+    _, back_mm = _best_span(
+        lesion[rows].sum(axis=0), transform.spacing_mm[2], spec.width_mm
+    )
+    return CropWindow(stack_index, (down_mm, back_mm))
+
+
+def _best_span(
+    profile: Float32Array, edge_mm: float, extent_mm: float
+) -> tuple[slice, float]:
+    """Return the lesions' span that is seen, and window centre minus slice centre."""
+    inside = np.flatnonzero(profile)
+    reach = max(int(extent_mm / edge_mm), 1)
+    if inside[-1] - inside[0] >= reach:
+        seen = np.convolve(profile, np.ones(reach), mode="valid")
+        start = int(np.argmax(seen))
+        inside = inside[(inside >= start) & (inside < start + reach)]
+    centre = (inside[0] + inside[-1]) / 2 - (len(profile) - 1) / 2
+    room_mm = max(len(profile) * edge_mm - extent_mm, 0.0) / 2
+    shift_mm = float(np.clip(centre * edge_mm, -room_mm, room_mm))
+    return slice(int(inside[0]), int(inside[-1]) + 1), shift_mm
 
 
 def _cut(
@@ -412,8 +426,7 @@ def _cut(
         sampled = blank if layer is None else rows @ layer @ columns.T
         cut[name] = np.asarray(sampled, dtype=np.float32)
     cut["t2w"] = cut["t2w"] * _visible(cut["lesion"], spec)
-    unknown = set(spec.channels) - set(cut)
-    if unknown:
+    if unknown := set(spec.channels) - set(cut):
         message = f"Unknown classifier channels: {', '.join(sorted(unknown))}."
         raise GeometryError(message)
     return np.stack([cut[name] for name in spec.channels])
@@ -455,8 +468,8 @@ def maps_to_source(maps: Float32Array, crops: Crops, spec: CropSpec) -> Float32A
     """Lay one coarse map a crop back onto the source voxels.
 
     Args:
-        maps: (N, h, w) float32, one a crop, covering the crop's whole window.
-        crops: From `lesion_crops`.
+        maps: (N, h, w) float32, one a crop, covering its whole window.
+        crops: From `lesion_crops`, cut by the spec.
         spec: The crops' spec.
 
     Returns:
