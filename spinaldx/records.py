@@ -4,7 +4,7 @@ Spaces: ``ijk`` are voxel indices of the source image, ``ras`` are patient
 millimetres that grow to the right, to the front and to the head (RAS+, as NIfTI).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -254,6 +254,21 @@ class StageResult:
     def is_near_cut_off(self) -> bool:
         """Whether the score lies within the margin of the cut-off."""
         return abs(self.positive_probability - self.cut_off) < self.margin
+
+
+def stages_on_path(stages: Sequence[StageResult]) -> tuple[StageResult, ...]:
+    """Return the first stage and the one that follows its answer.
+
+    Args:
+        stages: The three stages in any order, or none.
+    """
+    by_task = {stage.task: stage for stage in stages}
+    if not by_task:
+        return ()
+    first = by_task[Task.TUMOUR_VS_DEMYELINATION]
+    if first.answer == first.task.positive:
+        return first, by_task[Task.MS_VS_NMOSD]
+    return first, by_task[Task.ASTROCYTOMA_VS_EPENDYMOMA]
 
 
 @dataclass(frozen=True, slots=True)
