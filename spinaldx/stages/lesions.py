@@ -1,0 +1,347 @@
+"""From probabilities to numbered, measured lesions.
+
+Pure numpy and scipy; everything is measured on the voxels of the source image.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from spinaldx.errors import GeometryError
+from spinaldx.records import (
+    Affine,
+    Float32Array,
+    Lesion,
+    Mask,
+    MaskOrigin,
+    QualityFlag,
+    Volume,
+)
+
+BoolArray = NDArray[np.bool_]
+Points = NDArray[np.float64]
+
+# Voxels that share a face, an edge or a corner belong together.
+_NEIGHBOURS = np.ones((3, 3, 3), dtype=bool)
+
+# Labels are uint8.
+_MOST_LESIONS = 255
+
+# More separate lesions than this are rather noise than disease.
+_MANY_LESIONS = 20
+
+# The cord's centre line is smoothed over this distance, about one vertebra.
+_SMOOTHING_MM = 8.0
+
+# A lesion without a cord has an axis of its own when it is this many times as long
+# as wide and points head to foot rather than across.
+_ELONGATED_FROM = 2.0
+_UPRIGHT_FROM = 0.5
+
+_VOXELS_AT_ONCE = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class LesionOptions:
+    """Which voxels are kept as lesions.
+
+    Attributes:
+        threshold: Lesion probability from which a voxel is marked.
+        min_volume_mm3: Components below this volume are left out.
+        needs_cord: Keep only components on the main cord, where a cord is known.
+        cord_threshold: Cord probability from which a voxel is cord.
+        cord_reach_mm: Widest gap between a lesion and the cord it belongs to.
+        cord_share: A piece of cord of at least this share of the largest is main
+            cord too: a lesion or a dim region may cut the cord in two.
+    """
+
+    threshold: float = 0.5
+    min_volume_mm3: float = 30.0
+    needs_cord: bool = True
+    cord_threshold: float = 0.5
+    cord_reach_mm: float = 2.0
+    cord_share: float = 0.2
+
+
+def main_cord(
+    cord_probability: Float32Array | None, options: LesionOptions
+) -> BoolArray | None:
+    """Return the voxels of the main cord: the largest 3-D pieces.
+
+    Returns:
+        (I, J, K) bool, empty when nothing is cord; None when the network gives
+        no cord.
+    """
+    if cord_probability is None:
+        return None
+    cord = cord_probability >= options.cord_threshold
+    pieces, count = ndimage.label(cord, structure=_NEIGHBOURS)
+    sizes = np.bincount(pieces.ravel(), minlength=count + 1)
+    sizes[0] = 0
+    main = (sizes > 0) & (sizes >= options.cord_share * sizes.max())
+    return np.asarray(main[pieces], dtype=np.bool_)
+
+
+def keep_lesions(
+    lesion_probability: Float32Array,
+    volume: Volume,
+    options: LesionOptions,
+    *,
+    cord: BoolArray | None = None,
+) -> Mask:
+    """Turn lesion probabilities into numbered lesions.
+
+    Args:
+        lesion_probability: (I, J, K) float32 in 0..1 on the volume's grid.
+        volume: Gives voxel size and the direction of the head.
+        options: Threshold, size filter and cord filter.
+        cord: From `main_cord`; None keeps lesions wherever they lie. An empty
+            cord keeps none.
+
+    Returns:
+        Components numbered from head to foot; at most the 255 largest.
+
+    Raises:
+        GeometryError: If the shapes differ.
+    """
+    _check_shape(lesion_probability, volume)
+    marked = lesion_probability >= options.threshold
+    labels, count = ndimage.label(marked, structure=_NEIGHBOURS)
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)
+    keep = sizes * volume.voxel_mm3 >= options.min_volume_mm3
+    keep[0] = False
+    if cord is not None and options.needs_cord:
+        _check_shape(cord, volume)
+        near = _around(cord, options.cord_reach_mm, volume)
+        keep &= np.bincount(labels[near], minlength=count + 1) > 0
+    return _numbered(keep[labels], volume, MaskOrigin.NETWORK)
+
+
+def number_lesions(mask: Mask, volume: Volume) -> Mask:
+    """Number the components of a mask from head to foot; nothing is filtered.
+
+    Args:
+        mask: Non-zero inside, on the volume's grid; a person's, as a rule.
+        volume: The image it belongs to.
+
+    Returns:
+        The same voxels; of more than 255 components the 255 largest.
+
+    Raises:
+        GeometryError: If the shapes differ.
+    """
+    _check_shape(mask.labels, volume)
+    return _numbered(mask.labels != 0, volume, mask.origin)
+
+
+def _check_shape(values: NDArray[np.generic], volume: Volume) -> None:
+    if values.shape != volume.voxels.shape:
+        message = f"{volume.name}: {values.shape} does not fit {volume.voxels.shape}."
+        raise GeometryError(message)
+
+
+def _around(inside: BoolArray, reach_mm: float, volume: Volume) -> BoolArray:
+    """Return voxels that touch or lie within a gap of the ones inside."""
+    near = np.zeros_like(inside)
+    found = ndimage.find_objects(inside.astype(np.uint8))
+    if not found:
+        return near
+    # The distance is wanted near the cord alone: a box around it is enough.
+    spacing = volume.spacing_mm
+    box = tuple(
+        slice(max(part.start - margin, 0), part.stop + margin)
+        for part, margin in zip(
+            found[0],
+            (int(reach_mm // spacing[axis]) + 2 for axis in range(3)),
+            strict=True,
+        )
+    )
+    core = inside[box]
+    away_mm = ndimage.distance_transform_edt(~core, sampling=spacing)
+    # From surface to surface: two voxel centres are an edge further apart.
+    gap_mm = away_mm - min(spacing)
+    touching = ndimage.binary_dilation(core, structure=_NEIGHBOURS)
+    near[box] = touching | (gap_mm <= reach_mm)
+    return near
+
+
+def _numbered(inside: BoolArray, volume: Volume, origin: MaskOrigin) -> Mask:
+    labels, count = ndimage.label(inside, structure=_NEIGHBOURS)
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
+    largest = np.argsort(-sizes, kind="stable")[:_MOST_LESIONS] + 1
+    centres = ndimage.center_of_mass(inside, labels, largest)
+    places = _to_ras(np.reshape(centres, (-1, 3)), volume.affine_ras)
+    # Rounded, so that the order does not hang on the last digit.
+    order = np.lexsort(np.round(places, 3).T) if len(places) else largest[:0]
+    numbers = np.zeros(count + 1, dtype=np.uint8)
+    numbers[largest[order[::-1]]] = np.arange(1, len(order) + 1)
+    return Mask(numbers[labels], volume.affine_ras, origin)
+
+
+def _to_ras(ijk: Points, affine: Affine) -> Points:
+    return np.asarray(ijk @ affine[:3, :3].T + affine[:3, 3], dtype=np.float64)
+
+
+def lesion_flags(mask: Mask) -> tuple[QualityFlag, ...]:
+    """Doubts that the marked lesions themselves raise."""
+    flags = []
+    count = int(mask.labels.max())
+    if count > _MANY_LESIONS:
+        message = f"{count} separate lesions were marked; so many may be noise."
+        flags.append(QualityFlag("many_lesions", message))
+    # A series of one slice ends where it begins: that says nothing.
+    ends = [axis for axis, size in enumerate(mask.labels.shape) if size > 1]
+    if any(np.take(mask.labels, (0, -1), axis=axis).any() for axis in ends):
+        message = "A lesion reaches the edge of the image and may be longer than seen."
+        flags.append(QualityFlag("lesion_at_edge", message))
+    return tuple(flags)
+
+
+def measure_lesions(
+    mask: Mask, volume: Volume, *, cord: BoolArray | None = None
+) -> tuple[Lesion, ...]:
+    """Measure every numbered lesion of a mask.
+
+    The length runs along the smoothed centre line of the cord and the lesions in
+    it. Without a cord it runs along the lesion's own long axis when it is at least
+    twice as long as wide and within 60 degrees of head to foot, and from head to
+    foot otherwise.
+
+    Args:
+        mask: Lesions 1..n on the volume's grid.
+        volume: The image they lie in.
+        cord: From `main_cord`, or None.
+
+    Returns:
+        Lesions by number; empty when the mask is.
+
+    Raises:
+        GeometryError: If the shapes differ.
+    """
+    _check_shape(mask.labels, volume)
+    boxes = ndimage.find_objects(mask.labels)
+    if not boxes:
+        return ()
+    line = _centre_line(mask, volume, cord)
+    measured = []
+    for number in np.unique(mask.labels[mask.labels > 0]).tolist():
+        box = boxes[number - 1]
+        corner = [part.start for part in box]
+        ijk = np.argwhere(mask.labels[box] == number) + corner
+        measured.append(_measure(number, ijk, volume, line))
+    return tuple(measured)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Line:
+    """A line through the patient: places, unit tangents, distance along it in mm."""
+
+    places: Points
+    tangents: Points
+    along_mm: Points
+
+
+def _measure(
+    number: int, ijk: NDArray[np.int64], volume: Volume, line: _Line | None
+) -> Lesion:
+    ras = _to_ras(ijk.astype(np.float64), volume.affine_ras)
+    line = line or _own_axis(ras)
+    slices = np.unique(ijk[:, volume.slice_axis])
+    x, y, z = ras.mean(axis=0)
+    return Lesion(
+        number=number,
+        series=volume.name,
+        voxel_count=len(ijk),
+        volume_mm3=len(ijk) * volume.voxel_mm3,
+        length_mm=_extent_mm(ras, volume.affine_ras, line),
+        slices=tuple(int(index) for index in slices),
+        centroid_ras_mm=(float(x), float(y), float(z)),
+    )
+
+
+def _extent_mm(ras: Points, affine: Affine, line: _Line) -> float:
+    """Return how far voxels reach along a line, their own size included."""
+    first = last = (np.inf, 0)
+    for part, nearest in _by_nearest(ras, line):
+        away = np.einsum(
+            "ij,ij->i", part - line.places[nearest], line.tangents[nearest]
+        )
+        along = line.along_mm[nearest] + away
+        low, high = int(np.argmin(along)), int(np.argmax(along))
+        first = min(first, (float(along[low]), int(nearest[low])))
+        last = min(last, (-float(along[high]), int(nearest[high])))
+    # Half a voxel at each end, as wide as the voxel is in that direction.
+    edges_mm = [
+        float(np.linalg.norm(affine[:3, :3].T @ line.tangents[place])) / 2
+        for place in (first[1], last[1])
+    ]
+    return -last[0] - first[0] + sum(edges_mm)
+
+
+def _by_nearest(ras: Points, line: _Line) -> Iterator[tuple[Points, NDArray[np.intp]]]:
+    squares = np.einsum("ij,ij->i", line.places, line.places)
+    for start in range(0, len(ras), _VOXELS_AT_ONCE):
+        part = ras[start : start + _VOXELS_AT_ONCE]
+        yield part, np.argmin(squares - 2 * part @ line.places.T, axis=1)
+
+
+def _own_axis(ras: Points) -> _Line:
+    centre = ras.mean(axis=0)
+    spreads, axes = np.linalg.eigh(np.cov((ras - centre).T)) if len(ras) > 1 else _ROUND
+    direction = axes[:, -1] * np.sign(axes[2, -1])
+    is_long = spreads[-1] >= _ELONGATED_FROM**2 * spreads[-2]
+    if not is_long or direction[2] < _UPRIGHT_FROM:
+        direction = np.array((0.0, 0.0, 1.0))
+    return _Line(centre[None], direction[None], np.zeros(1))
+
+
+# Spreads and axes of a single voxel.
+_ROUND = np.ones(3), np.eye(3)
+
+
+def _centre_line(mask: Mask, volume: Volume, cord: BoolArray | None) -> _Line | None:
+    """Follow the cord by local straight-line fits to the centres of its rows."""
+    if cord is None or not cord.any():
+        return None
+    _check_shape(cord, volume)
+    axis = _upright_axis(volume)
+    ijk = np.argwhere(cord | (mask.labels != 0))
+    rows = ijk[:, axis]
+    counts = np.bincount(rows).astype(np.float64)
+    ras = _to_ras(ijk.astype(np.float64), volume.affine_ras)
+    sums = np.stack([np.bincount(rows, ras[:, part]) for part in range(3)], axis=1)
+    seen = np.flatnonzero(counts)
+    if len(seen) < 2:
+        return None
+    centres = sums[seen] / counts[seen, None]
+    return _smooth_line(seen, centres, counts[seen], volume.spacing_mm[axis])
+
+
+def _upright_axis(volume: Volume) -> int:
+    """Return the in-plane source axis nearest to head-foot."""
+    directions = np.abs(volume.affine_ras[2, :3]) / np.asarray(volume.spacing_mm)
+    directions[volume.slice_axis] = -1.0
+    return int(np.argmax(directions))
+
+
+def _smooth_line(
+    seen: NDArray[np.intp], centres: Points, counts: Points, edge_mm: float
+) -> _Line:
+    rows = np.arange(seen[0], seen[-1] + 1)
+    away_mm = (seen[None, :] - rows[:, None]) * edge_mm
+    # Bounded, so that a row in a wide gap still hears the rows beyond it.
+    closeness = np.maximum(-0.5 * (away_mm / _SMOOTHING_MM) ** 2, -600.0)
+    weights = counts * np.exp(closeness)
+    weights /= weights.sum(axis=1, keepdims=True)
+    middle = weights @ centres
+    mean_mm = np.sum(weights * away_mm, axis=1, keepdims=True)
+    spread = weights * (away_mm - mean_mm)
+    slopes = (spread @ centres) / np.sum(spread * away_mm, axis=1, keepdims=True)
+    places = middle - mean_mm * slopes
+    steps_mm = np.linalg.norm(np.diff(places, axis=0), axis=1)
+    along_mm = np.concatenate([[0.0], np.cumsum(steps_mm)])
+    tangents = slopes / np.linalg.norm(slopes, axis=1, keepdims=True)
+    return _Line(places, tangents, along_mm)
