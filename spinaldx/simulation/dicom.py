@@ -66,7 +66,7 @@ class _Series:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Frame:
-    """One image (row, column) and its place in a stack of such an affine."""
+    """One image (row, column) of a stack with an affine (column, row, slice)."""
 
     counts: NDArray[np.uint16]
     stack_affine_ras: Affine
@@ -153,7 +153,7 @@ def _frames(stacks: Sequence[Volume], *, reverse: bool) -> list[_Frame]:
         _check_right_angles(steps, volume.name)
         frames += [
             _Frame(image, grid.affine_ras, place)
-            for place, image in enumerate(grid.turn(to_counts(volume.voxels)))
+            for place, image in enumerate(grid.turn(to_counts(volume.voxels)).T)
         ]
     return frames[::-1] if reverse else frames
 
@@ -253,9 +253,9 @@ def _add_protocol(tags: Dataset, protocol: Protocol) -> None:
 
 def _image_tags(frame: _Frame, number: int, total: int) -> Dataset:
     lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ frame.stack_affine_ras
-    slice_mm, row_mm, column_mm = np.linalg.norm(lps[:3, :3], axis=0).tolist()
-    down, across = lps[:3, 1] / row_mm, lps[:3, 2] / column_mm
-    corner = lps[:3, 3] + frame.place * lps[:3, 0]
+    column_mm, row_mm, slice_mm = np.linalg.norm(lps[:3, :3], axis=0).tolist()
+    across, down = lps[:3, 0] / column_mm, lps[:3, 1] / row_mm
+    corner = lps[:3, 3] + frame.place * lps[:3, 2]
     rows, columns = frame.counts.shape
     tags = Dataset()
     tags.ImageComments = f"{SIMULATED}. No patient. Research use only."

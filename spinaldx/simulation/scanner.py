@@ -40,9 +40,9 @@ class ScannerGrid:
     """How an image lies when stored as slices of rows and columns.
 
     Attributes:
-        order: Axes of the image that run across slices, rows and columns.
+        order: Axes of the image that count columns, rows and slices.
         flips: Which of the three run backwards.
-        affine_ras: Of the turned image (slice, row, column).
+        affine_ras: Of the turned image (column, row, slice).
     """
 
     order: tuple[int, int, int]
@@ -50,7 +50,7 @@ class ScannerGrid:
     affine_ras: Affine
 
     def turn(self, voxels: NDArray[_Scalar]) -> NDArray[_Scalar]:
-        """Turn an array of the image's shape to (slice, row, column)."""
+        """Turn an array of the image's shape to (column, row, slice)."""
         i, j, k = (slice(None, None, -1 if flip else None) for flip in self.flips)
         return np.transpose(voxels, self.order)[i, j, k]
 
@@ -59,8 +59,8 @@ def scanner_grid(volume: Volume) -> ScannerGrid:
     """Find how a scanner would store an image.
 
     Columns grow to the patient's back (sagittal) or left (coronal, axial), rows to
-    the feet or (axial) to the back; slices so that the three axes are right-handed,
-    which is the order in which highdicom gives a series back.
+    the feet or (axial) to the back; slices along the cross product of the two,
+    which is the order in which `spinaldx.study` gives a DICOM series back.
 
     Args:
         volume: The image; an isotropic one is cut into sagittal slices.
@@ -70,11 +70,11 @@ def scanner_grid(volume: Volume) -> ScannerGrid:
     slices = int(np.argmax(np.abs(directions[3 - column_ras - row_ras])))
     in_plane = [axis for axis in range(3) if axis != slices]
     rows = max(in_plane, key=lambda axis: abs(float(directions[row_ras, axis])))
-    order = (slices, rows, 3 - slices - rows)
+    order = (3 - slices - rows, rows, slices)
+    column_back = bool(directions[column_ras, order[0]] * column_sign < 0)
     row_back = bool(directions[row_ras, order[1]] * row_sign < 0)
-    column_back = bool(directions[column_ras, order[2]] * column_sign < 0)
-    handedness = np.linalg.det(directions[:, order]) < 0
-    flips = (bool(handedness) ^ row_back ^ column_back, row_back, column_back)
+    is_mirrored = bool(np.linalg.det(directions[:, order]) < 0)
+    flips = (column_back, row_back, is_mirrored ^ column_back ^ row_back)
     turn = np.zeros((4, 4))
     turn[3, 3] = 1.0
     for place, (axis, flip) in enumerate(zip(order, flips, strict=True)):

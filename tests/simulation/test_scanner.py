@@ -21,12 +21,12 @@ def volume(order=(0, 1, 2), flips=(1, 1, 1), spacing=(3.3, 0.9, 0.8)):
 class TestScannerGrid:
     @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
     @pytest.mark.parametrize("flips", list(itertools.product((1, -1), repeat=3)))
-    def test_turns_every_axis_order_to_left_feet_back(self, order, flips):
+    def test_turns_every_axis_order_to_back_feet_right(self, order, flips):
         image = volume(order, flips)
 
         grid = scanner_grid(image)
 
-        expected = np.array([[-3.3, 0, 0], [0, 0, -0.9], [0, -0.8, 0]])
+        expected = np.array([[0, 0, 3.3], [-0.9, 0, 0], [0, -0.8, 0]])
         assert np.allclose(grid.affine_ras[:3, :3], expected)
 
     @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
@@ -58,7 +58,7 @@ class TestScannerGrid:
 
         assert image.plane is plane
         assert np.allclose(grid.affine_ras[:3, 1], rows)
-        assert np.allclose(grid.affine_ras[:3, 2], columns)
+        assert np.allclose(grid.affine_ras[:3, 0], columns)
 
 
 class TestToCounts:
