@@ -1,0 +1,95 @@
+"""Masks: told from images by name, and read for a volume."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from spinaldx.errors import GeometryError
+from spinaldx.records import Mask, MaskOrigin, Volume
+from spinaldx.study.archive import ImageFile
+from spinaldx.study.nifti import read_image, stem_of
+from spinaldx.study.vocabulary import tokens_of
+
+# Words that only names of masks and maps hold.
+_SURE = frozenset(
+    [
+        "mask",
+        "masks",
+        "seg",
+        "segmentation",
+        "dseg",
+        "probseg",
+        "label",
+        "labels",
+        "manual",
+        "heatmap",
+        "probability",
+        "prob",
+        "softseg",
+        "groundtruth",
+        "gt",
+        "roi",
+        "lesionseg",
+        "annotation",
+    ]
+)
+# Words that names of images hold too; their voxels decide.
+_POSSIBLE = frozenset(
+    ["lesion", "lesions", "cord", "levels", "sc", "gm", "wm", "centerline"]
+)
+
+_SAME_PLACE_MM = 0.05
+
+
+def is_mask_name(name: str) -> bool:
+    """Whether a NIfTI file is a mask or map by its name alone."""
+    return not _SURE.isdisjoint(_words(name))
+
+
+def may_be_mask_name(name: str) -> bool:
+    """Whether the name leaves it open, so that the voxels must decide."""
+    return not _POSSIBLE.isdisjoint(_words(name))
+
+
+def _words(name: str) -> list[str]:
+    return tokens_of(re.sub(r"\d+", " ", stem_of(name)))
+
+
+def read_mask(path: Path, like: Volume) -> Mask:
+    """Read a lesion mask that a person drew on a volume.
+
+    Args:
+        path: NIfTI file; 0 outside, anything else inside. All zeros means: a
+            person sees no lesion.
+        like: The volume it was drawn on.
+
+    Returns:
+        The mask, labels 0 and 1, with the volume's affine.
+
+    Raises:
+        GeometryError: If it does not lie on the volume's grid.
+        UnreadableFileError: If it cannot be read.
+    """
+    image = read_image(ImageFile(path))
+    if image.voxels.shape != like.voxels.shape:
+        message = (
+            f"{path.name}: mask of {_size(image.voxels.shape)} voxels does not fit "
+            f"{like.name} of {_size(like.voxels.shape)}."
+        )
+        raise GeometryError(message, hint="Draw it on this very image.")
+    corners = np.array(
+        np.meshgrid(*[(0, edge - 1) for edge in like.voxels.shape])
+    ).reshape(3, -1)
+    apart = image.header.affine_ras - like.affine_ras
+    moved = apart[:3, :3] @ corners + apart[:3, 3:]
+    distance_mm = float(np.linalg.norm(moved, axis=0).max())
+    if distance_mm > _SAME_PLACE_MM:
+        message = f"{path.name}: mask lies {distance_mm:.1f} mm off {like.name}."
+        raise GeometryError(message, hint="Draw it on this very image.")
+    labels = (image.voxels != 0).astype(np.uint8)
+    return Mask(labels, like.affine_ras, MaskOrigin.PERSON)
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return " x ".join(str(edge) for edge in shape)

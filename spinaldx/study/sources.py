@@ -1,0 +1,351 @@
+"""What the user names to studies: folders, files, archives and tables.
+
+How studies are told apart, in this order:
+
+- A CSV table: one study a `case`; its rows are the stations.
+- DICOM files, wherever they lie below one input: one study a StudyInstanceUID,
+  named after the innermost folder that holds all of its files.
+- A NIfTI file named as input: one study, named after the file.
+- NIfTI files below a folder: one study a folder, and in BIDS trees one a `sub-*`
+  or `sub-*/ses-*` folder. A folder that holds the files of several patients side by
+  side (the input itself, or more than 12 images; names that differ in more than
+  words about the series) gives one study a patient: files whose names differ in
+  such words alone (`p7_cervical_T2w`, `p7_T1w`) are one patient's.
+- A zip archive: as a folder of its name.
+
+A study is named after the path below the input, joined by `__`; the input itself
+gives its own name. Names never come from tags. Equal names from several inputs get
+parent folders in front; studies that share one folder are numbered.
+"""
+
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+
+from spinaldx.errors import StudyError, UnreadableFileError, UsageError
+from spinaldx.files import safe_name
+from spinaldx.records import QualityFlag
+from spinaldx.study.archive import ImageFile, list_archive, open_file
+from spinaldx.study.cases import read_cases
+from spinaldx.study.masks import is_mask_name
+from spinaldx.study.nifti import is_nifti_name, stem_of
+from spinaldx.study.series import CaseRow, StudySource
+from spinaldx.study.vocabulary import patient_part
+
+_MOST_IMAGES_OF_A_PATIENT = 12
+_DICOM_SUFFIXES = (".dcm", ".ima", ".dicom")
+_RESULT_FILES = {"prediction.json", "failure.json"}
+_OTHER_SUFFIXES = [
+    ".json",
+    ".csv",
+    ".tsv",
+    ".txt",
+    ".md",
+    ".pdf",
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".html",
+    ".xml",
+    ".bval",
+    ".bvec",
+    ".log",
+    ".yaml",
+    ".yml",
+    ".toml",
+    ".py",
+    ".sh",
+    ".img",
+    ".gz",
+    ".lock",
+    ".ini",
+    ".db",
+    ".exe",
+    ".inf",
+    ".mat",
+    ".npy",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """One file below an input, with its folder below the input."""
+
+    file: ImageFile
+    folder: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class _Tree:
+    """All that was found below one input."""
+
+    root: Path
+    nifti: list[_Found] = field(default_factory=list)
+    dicom: list[_Found] = field(default_factory=list)
+    masks: list[_Found] = field(default_factory=list)
+    problems: list[tuple[tuple[str, ...], StudyError]] = field(default_factory=list)
+
+
+def find_studies(inputs: Sequence[Path]) -> tuple[StudySource, ...]:
+    """Find every study in what the user names; no pixels are read.
+
+    Args:
+        inputs: Study folders, folders of studies, NIfTI files, zip archives,
+            DICOM files and CSV tables, mixed as they come.
+
+    Returns:
+        Studies in the order of the inputs, each with its own name. A study that
+        cannot be used is among them, with its `problem`.
+
+    Raises:
+        UsageError: If an input does not exist.
+        UnreadableFileError: If nothing at all was found.
+        TableError: If a table has faults.
+    """
+    found: list[tuple[Path, StudySource]] = []
+    seen: set[Path] = set()
+    for given in inputs:
+        if not given.exists():
+            message = f"{given}: no such file or folder."
+            raise UsageError(message)
+        root = given.resolve()
+        if root in seen:
+            continue
+        seen.add(root)
+        found += [(given, source) for source in _studies_of(given)]
+    if not found:
+        named = ", ".join(str(given) for given in inputs)
+        message = f"{named}: no MRI study in it."
+        hint = "Expected DICOM files, .nii, .nii.gz, a .zip or a cases.csv."
+        raise UnreadableFileError(message, hint=hint)
+    return _with_unique_names(found)
+
+
+def _studies_of(given: Path) -> list[StudySource]:
+    if given.is_file():
+        if given.suffix.lower() in {".csv", ".tsv"}:
+            return _from_table(given)
+        if is_nifti_name(given.name):
+            name = safe_name(stem_of(given.name))
+            return [StudySource(name, nifti=(ImageFile(given),))]
+        if given.name.upper() == "DICOMDIR":
+            # Its index may lead anywhere; the files beside it speak for themselves.
+            return _studies_of(given.absolute().parent)
+    tree = _Tree(given)
+    if given.is_file():
+        _add(tree, ImageFile(given), (), is_input=True)
+    else:
+        _walk(tree)
+    return _from_tree(tree)
+
+
+def _walk(tree: _Tree) -> None:
+    seen: set[tuple[int, int]] = set()
+    for text, folders, names in os.walk(tree.root, followlinks=True):
+        folder = Path(text)
+        identity = folder.stat()
+        key = (identity.st_dev, identity.st_ino)
+        if key in seen or _RESULT_FILES.intersection(names):
+            folders.clear()
+            continue
+        seen.add(key)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        below = folder.relative_to(tree.root).parts
+        for name in sorted(names):
+            if not name.startswith("."):
+                _add(tree, ImageFile(folder / name), below)
+
+
+def _add(
+    tree: _Tree, file: ImageFile, below: tuple[str, ...], *, is_input: bool = False
+) -> None:
+    found = _Found(file, below)
+    lower = file.name.lower()
+    if is_nifti_name(file.name):
+        (tree.masks if is_mask_name(file.name) else tree.nifti).append(found)
+    elif lower.endswith(".zip") and not file.member:
+        _add_archive(tree, file, below if is_input else (*below, file.path.stem))
+    elif lower != "dicomdir" and not lower.endswith(tuple(_OTHER_SUFFIXES)):
+        from spinaldx.study.dicom_index import looks_like_dicom  # noqa: PLC0415 - heavy
+
+        if looks_like_dicom(_head(file)):
+            tree.dicom.append(found)
+        elif lower.endswith(_DICOM_SUFFIXES):
+            message = f"{file.name}: named like DICOM, but is not."
+            tree.problems.append((below, UnreadableFileError(message)))
+
+
+def _head(file: ImageFile) -> bytes:
+    try:
+        with open_file(file) as stream:
+            return stream.read(132)
+    except (StudyError, OSError):
+        return b""
+
+
+def _add_archive(tree: _Tree, file: ImageFile, below: tuple[str, ...]) -> None:
+    try:
+        members = list_archive(file.path)
+    except UnreadableFileError as error:
+        tree.problems.append((below, error))
+        return
+    for member in members:
+        parts = PurePosixPath(member.member).parts
+        hidden = any(part.startswith((".", "__MACOSX")) for part in parts)
+        if not hidden:
+            _add(tree, member, (*below, *parts[:-1]))
+
+
+def _from_tree(tree: _Tree) -> list[StudySource]:
+    sources = [*_dicom_studies(tree), *_nifti_studies(tree)]
+    left = [error for _, error in tree.problems]
+    if not sources and left:
+        name = _name(tree, ())
+        return [StudySource(name, problem=left[0])]
+    return sources
+
+
+def _dicom_studies(tree: _Tree) -> Iterator[StudySource]:
+    if not tree.dicom:
+        return
+    from spinaldx.study.dicom_index import read_headers  # noqa: PLC0415 - heavy
+
+    folder_of = {item.file: item.folder for item in tree.dicom}
+    headers, faults = read_headers([item.file for item in tree.dicom])
+    studies = defaultdict(list)
+    for header in headers:
+        studies[header.tags.study_uid].append(header)
+    for file, message in faults:
+        tree.problems.append((folder_of[file], UnreadableFileError(message)))
+    named = defaultdict(list)
+    for group in studies.values():
+        folders = [folder_of[header.slices[0].file] for header in group]
+        named[_common(folders)].append(group)
+    for folder, groups in sorted(named.items()):
+        groups.sort(key=lambda group: min(item.slices[0].file for item in group))
+        for number, group in enumerate(groups, start=1):
+            name = _name(tree, folder)
+            notes: tuple[str, ...] = ()
+            if len(groups) > 1:
+                name = f"{name}-{number}"
+                notes = (f"{len(groups)} studies lie in one folder; numbered",)
+            flags = _fault_flags(tree, folder)
+            yield StudySource(name, dicom=tuple(group), notes=notes, flags=flags)
+
+
+def _fault_flags(tree: _Tree, folder: tuple[str, ...]) -> tuple[QualityFlag, ...]:
+    """Flag files that could not be read in or below a study's folder."""
+    here = [item for item in tree.problems if item[0][: len(folder)] == folder]
+    if not here:
+        return ()
+    text = f"{len(here)} files of the study could not be read."
+    return (QualityFlag("files_unreadable", text),)
+
+
+def _common(folders: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    unique = sorted(set(folders))
+    first, last = unique[0], unique[-1]
+    length = 0
+    while length < len(first) and first[: length + 1] == last[: length + 1]:
+        length += 1
+    return first[:length]
+
+
+def _nifti_studies(tree: _Tree) -> Iterator[StudySource]:
+    folders = defaultdict(list)
+    for item in tree.nifti:
+        folders[_subject_folder(item.folder)].append(item.file)
+    for folder, files in sorted(folders.items()):
+        patients = defaultdict(list)
+        for file in files:
+            patients[patient_part(stem_of(file.name))].append(file)
+        is_input = not folder
+        is_mixed = len(patients) > 1 and (
+            is_input or len(files) > _MOST_IMAGES_OF_A_PATIENT
+        )
+        if not is_mixed:
+            yield StudySource(_name(tree, folder), nifti=tuple(files))
+            continue
+        for part, group in sorted(patients.items()):
+            stem = stem_of(group[0].name) if len(group) == 1 else part
+            below = (*folder, stem or "unnamed")
+            note = f"{len(patients)} patients lie in one folder, told apart by name"
+            name = _name(tree, below)
+            yield StudySource(name, nifti=tuple(group), notes=(note,))
+
+
+def _subject_folder(folder: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the folder of the BIDS subject or session, or the folder itself."""
+    for depth in range(len(folder), 0, -1):
+        if folder[depth - 1].startswith(("ses-", "sub-")):
+            return folder[:depth]
+    return folder
+
+
+def _name(tree: _Tree, folder: tuple[str, ...]) -> str:
+    if folder:
+        return safe_name("__".join(safe_name(part) for part in folder))
+    root = tree.root.absolute()
+    return safe_name(stem_of(root.name) if root.is_file() else root.resolve().name)
+
+
+def _from_table(path: Path) -> list[StudySource]:
+    cases: dict[str, list[CaseRow]] = defaultdict(list)
+    for row in read_cases(path, check_files=False):
+        cases[row.case].append(row)
+    return [_from_rows(rows) for rows in cases.values()]
+
+
+def _from_rows(rows: list[CaseRow]) -> StudySource:
+    source = StudySource(safe_name(rows[0].case), rows=tuple(rows))
+    for path in dict.fromkeys(row.t2w for row in rows if row.t2w is not None):
+        if not path.exists():
+            message = f"{path.name}: named in the table, but not found."
+            return replace(source, problem=UnreadableFileError(message))
+        parts = _studies_of(path)
+        if len(parts) != 1:
+            message = f"{path.name}: holds {len(parts)} studies, one was expected."
+            return replace(source, problem=UnreadableFileError(message))
+        part = parts[0]
+        source = replace(
+            source,
+            nifti=(*source.nifti, *part.nifti),
+            dicom=(*source.dicom, *part.dicom),
+            notes=(*source.notes, *part.notes),
+            flags=(*source.flags, *part.flags),
+            problem=source.problem or part.problem,
+        )
+    return source
+
+
+def _with_unique_names(
+    found: list[tuple[Path, StudySource]],
+) -> tuple[StudySource, ...]:
+    named = list(found)
+    counts = Counter(source.name.casefold() for _, source in named)
+    widened = []
+    for given, source in named:
+        if counts[source.name.casefold()] > 1:
+            parent = safe_name(given.resolve().parent.name)
+            note = "several inputs give this name; the parent folder was put in front"
+            name = safe_name(f"{parent}__{source.name}")
+            source = replace(source, name=name, notes=(*source.notes, note))  # noqa: PLW2901 - the renamed one
+        widened.append(source)
+    return tuple(_numbered(widened))
+
+
+def _numbered(sources: Iterable[StudySource]) -> Iterator[StudySource]:
+    taken: set[str] = set()
+    for source in sources:
+        name, number = source.name, 1
+        while name.casefold() in taken:
+            number += 1
+            name = f"{source.name}-{number}"
+        taken.add(name.casefold())
+        if name == source.name:
+            yield source
+        else:
+            note = "several studies have this name; numbered in order"
+            yield replace(source, name=name, notes=(*source.notes, note))
