@@ -1,0 +1,309 @@
+"""The three pages of a report: the answer, the evidence, the measurements."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from spinaldx.records import Diagnosis, Lesion, stages_on_path
+from spinaldx.report import wording
+from spinaldx.report.case import StoredCase, StoredSeries
+from spinaldx.report.charts import (
+    draw_probabilities,
+    draw_ranges,
+    draw_slice_scores,
+    draw_stages,
+)
+from spinaldx.report.fonts import printable
+from spinaldx.report.layout import Column, TableColumn
+from spinaldx.report.painter import GREY, VERMILION, Box, Painter, Style
+from spinaldx.report.panels import (
+    CasePictures,
+    draw_gradcam,
+    draw_key_image,
+    draw_strip,
+    strip_slices,
+)
+from spinaldx.report.reference import LEVEL_NOTE, SOURCE, VOLUME_NOTE, levels_of
+
+_MOST_LESION_ROWS = 18
+_MOST_FLAGS = 6
+_MOST_SERIES = 6
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Content:
+    """What the pages of one study show.
+
+    Attributes:
+        pictures: The study, turned for looking at.
+        patient_header: Label and text of patient tags that the user asked for.
+    """
+
+    pictures: CasePictures
+    patient_header: tuple[tuple[str, str], ...]
+
+    @property
+    def case(self) -> StoredCase:
+        """What the study's JSON says."""
+        return self.pictures.case.stored
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page.
+
+    Attributes:
+        title: In the document's outline.
+        draw: Draws it into a box.
+    """
+
+    title: str
+    draw: Callable[[Painter, Box, Content], None]
+
+
+def draw_answer(painter: Painter, box: Box, content: Content) -> None:
+    """Draw page 1."""
+    case = content.case
+    column = Column(painter, box)
+    _head(column, "Spinal cord lesion report", case)
+    _patient_header(column, content.patient_header)
+    weights = case.provenance.weights
+    column.space(4)
+    column.paragraph(wording.headline(case.prediction, weights), 13, bold=True)
+    column.space(2)
+    column.paragraph(wording.explanation(case.prediction, case.mask_origins), 8.5)
+    column.space(6)
+    rest = column.rest
+    image_width = rest.width * 0.42
+    left = Column(
+        painter, Box(rest.x, rest.y, rest.width - image_width - 16, rest.height)
+    )
+    _answer_column(left, case)
+    right = Column(
+        painter, Box(rest.right - image_width, rest.y, image_width, rest.height)
+    )
+    _key_image_column(right, content)
+
+
+def _head(column: Column, title: str, case: StoredCase) -> None:
+    style = Style(8, GREY)
+    column.painter.text(column.box.x, column.y + 8, f"spinaldx · {title}", style)
+    column.space(12)
+    column.paragraph(case.study, 15, bold=True, most_lines=2)
+    notice = wording.simulation_notice(case.provenance.weights)
+    if notice:
+        column.space(5)
+        banner = column.take(18)
+        column.painter.rectangle(banner, fill=VERMILION)
+        white = Style(8, (1, 1, 1), bold=True, anchor="middle")
+        x = banner.x + banner.width / 2
+        column.painter.text(x, banner.y + 12, notice, white)
+    column.space(3)
+
+
+def _patient_header(column: Column, header: tuple[tuple[str, str], ...]) -> None:
+    if not header:
+        return
+    column.heading("Patient (from the DICOM header, on request)")
+    for label, text in header:
+        column.fact(label, text)
+
+
+def _answer_column(column: Column, case: StoredCase) -> None:
+    if case.prediction.stages:
+        column.heading("Joint probabilities of the four diseases")
+        draw_probabilities(column.painter, column.take(62), case)
+        column.heading("The three decisions")
+        draw_stages(column.painter, column.take(105), case)
+        path = " > ".join(
+            wording.SHORT_NAMES[stage.answer]
+            for stage in stages_on_path(case.prediction.stages)
+        )
+        column.paragraph(
+            f"Path: {path}. The third decision, in grey, is off the path. "
+            "Shaded: margin in which a decision counts as undecided.",
+            6.5,
+            colour=GREY,
+        )
+    _review(column, case)
+    _inputs(column, case)
+    _weights(column, case)
+
+
+def _review(column: Column, case: StoredCase) -> None:
+    needs = case.row["needs_review"]
+    column.heading("Please review" if needs else "Review flags")
+    if not case.flags and not needs:
+        column.paragraph("None was raised.", 7.5)
+    reasons = wording.indeterminate_reasons(case.prediction)
+    messages = [*reasons, *(flag.message for flag in case.flags)]
+    for message in messages[:_MOST_FLAGS]:
+        column.paragraph(f"• {message}", 7.5, most_lines=3)
+    if len(messages) > _MOST_FLAGS:
+        more = len(messages) - _MOST_FLAGS
+        column.paragraph(f"and {more} more, in prediction.json", 7.5, colour=GREY)
+
+
+def _inputs(column: Column, case: StoredCase) -> None:
+    column.heading("Input")
+    for series in case.series[:_MOST_SERIES]:
+        column.fact(series.name, _geometry(series))
+    if len(case.series) > _MOST_SERIES:
+        column.paragraph(f"and {len(case.series) - _MOST_SERIES} more series", 7)
+
+
+def _geometry(series: StoredSeries) -> str:
+    shape = " x ".join(str(edge) for edge in series.shape)
+    spacing = " x ".join(f"{edge:.2f}" for edge in series.spacing_mm)
+    return (
+        f"{series.plane}, {shape} voxels of {spacing} mm, "
+        f"mask {wording.mask_origin(series.mask_origin)}"
+    )
+
+
+def _weights(column: Column, case: StoredCase) -> None:
+    column.heading("Weights")
+    weights = case.provenance.weights
+    trained = "simulated patients only" if weights.is_simulated else "patients"
+    column.fact("name", f"{weights.name} {weights.version}")
+    column.fact("trained on", trained)
+    column.fact("sha256", weights.sha256)
+
+
+def _key_image_column(column: Column, content: Content) -> None:
+    name = content.pictures.key_slice()
+    caption = f"Slice with most lesion ({name}), lesions outlined."
+    if content.case.prediction.diagnosis is Diagnosis.NO_LESION:
+        caption = f"Middle slice ({name}); nothing was marked."
+    rest = column.rest
+    stack = content.pictures.stacks[name.series]
+    aspect = _aspect(stack.image.shape[1:], stack.pixel_mm)
+    height = min(rest.height - 40, (rest.width - 22) * aspect + 36)
+    draw_key_image(column.painter, column.take(height), content.pictures)
+    column.paragraph(caption, 7, colour=GREY, most_lines=3)
+
+
+def _aspect(shape: tuple[int, ...], pixel_mm: tuple[float, float]) -> float:
+    return shape[0] * pixel_mm[0] / (shape[1] * pixel_mm[1])
+
+
+def draw_evidence(painter: Painter, box: Box, content: Content) -> None:
+    """Draw page 2."""
+    case = content.case
+    column = Column(painter, box)
+    _head(column, "evidence", case)
+    _gradcam(column, content)
+    if case.prediction.slice_scores:
+        column.heading("Score of every lesion slice")
+        draw_slice_scores(painter, column.take(100), case)
+    shown = strip_slices(content.pictures)
+    total = len(content.pictures.lesion_slices())
+    which = f"All {total}" if len(shown) == total else f"{len(shown)} of {total}"
+    column.heading(f"{which} lesion slices, from the patient's right to left")
+    draw_strip(painter, column.rest, content.pictures)
+
+
+def _gradcam(column: Column, content: Content) -> None:
+    if not content.pictures.tasks():
+        return
+    column.heading(f"Grad-CAM on {content.pictures.key_slice()}")
+    whole = column.take(210)
+    draw_gradcam(
+        column.painter, Box(whole.x, whole.y, 330, whole.height), content.pictures
+    )
+    beside = Box(whole.x + 342, whole.y, whole.width - 342, whole.height)
+    _heat_text(Column(column.painter, beside), content.case)
+
+
+def _heat_text(column: Column, case: StoredCase) -> None:
+    column.paragraph(
+        "Where the evidence for the class reported came from: 1 is the strongest "
+        "place of this study for that model. Grad-CAM explains the classifier, "
+        "not the disease.",
+        7,
+    )
+    for series in case.series:
+        for heatmap in series.heatmaps:
+            column.space(4)
+            target = wording.SHORT_NAMES[heatmap.target]
+            title = f"{wording.TASK_NAMES[heatmap.task]}, for {target}"
+            column.paragraph(title, 7, bold=True, most_lines=2)
+            where = f"{series.name}: " if len(case.series) > 1 else ""
+            column.paragraph(
+                f"{where}{wording.heat_sentence(heatmap.shares, heatmap.cell_mm)}", 7
+            )
+
+
+def draw_measurements(painter: Painter, box: Box, content: Content) -> None:
+    """Draw page 3."""
+    case = content.case
+    column = Column(painter, box)
+    _head(column, "measurements", case)
+    column.heading("Lesions")
+    _lesion_table(column, case)
+    column.heading("Beside the patients of the paper")
+    draw_ranges(painter, column.take(110), case)
+    column.paragraph(
+        f"Bars: middle half of each group, tick: median ({SOURCE}). {LEVEL_NOTE} "
+        f"{VOLUME_NOTE}",
+        6.5,
+        colour=GREY,
+    )
+    _provenance(column, case)
+
+
+def _lesion_table(column: Column, case: StoredCase) -> None:
+    if not case.lesions:
+        column.paragraph("No lesion was marked.", 8)
+        return
+    columns = (
+        TableColumn("lesion", 0.7),
+        TableColumn("series", 2.0),
+        TableColumn("volume, ml", 1.1, is_number=True),
+        TableColumn("length, mm", 1.1, is_number=True),
+        TableColumn("levels", 0.8, is_number=True),
+        TableColumn("slices", 1.6, is_number=True),
+        TableColumn("centroid R, A, H in mm", 2.2, is_number=True),
+    )
+    rows = [_lesion_row(lesion) for lesion in case.lesions[:_MOST_LESION_ROWS]]
+    row = case.row
+    total = (
+        "all",
+        "",
+        f"{row['lesion_volume_ml']:.3f}",
+        f"{row['lesion_length_mm']:.1f}",
+    )
+    levels = f"{levels_of(row['lesion_length_mm']):.1f}"
+    column.table(columns, [*rows, (*total, levels, "", "")])
+    if len(case.lesions) > _MOST_LESION_ROWS:
+        more = len(case.lesions) - _MOST_LESION_ROWS
+        column.paragraph(f"and {more} more, in prediction.json", 7, colour=GREY)
+
+
+def _lesion_row(lesion: Lesion) -> tuple[str, ...]:
+    first, last = lesion.slices[0] + 1, lesion.slices[-1] + 1
+    slices = f"{first}" if first == last else f"{first} to {last}"
+    return (
+        f"{lesion.number}",
+        lesion.series,
+        f"{lesion.volume_mm3 / 1000:.3f}",
+        f"{lesion.length_mm:.1f}",
+        f"{levels_of(lesion.length_mm):.1f}",
+        slices,
+        ", ".join(f"{x:.1f}" for x in lesion.centroid_ras_mm),
+    )
+
+
+def _provenance(column: Column, case: StoredCase) -> None:
+    made = case.provenance
+    column.heading("How it was made")
+    column.fact("program", f"spinaldx {made.program_version}")
+    column.fact("weights", f"{made.weights.name} {made.weights.version}")
+    column.fact("computed by", f"{made.engine} on {made.device}, {made.precision}")
+    options = ", ".join(f"{name}={value}" for name, value in made.options.items())
+    column.fact("options", options or "defaults")
+    for series in case.series[:_MOST_SERIES]:
+        origin = wording.mask_origin(series.mask_origin)
+        column.fact(
+            f"{printable(series.name)}", f"image {series.source_sha256 or 'in memory'}"
+        )
+        column.fact("", f"mask {series.mask_sha256} ({origin})")
