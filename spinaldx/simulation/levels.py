@@ -24,5 +24,5 @@ _DISCS = {
 }
 
 LEVEL_NAMES: Mapping[int, str] = MappingProxyType(
-    {number: name for number, name in enumerate(VERTEBRAE, start=1)} | _DISCS
+    dict(enumerate(VERTEBRAE, start=1)) | _DISCS
 )

@@ -1,11 +1,25 @@
 """Simulated patients: the records and the one function that makes them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spinaldx.records import Disease, Volume
+from spinaldx.simulation.frame import Geometry, plan_stations
+from spinaldx.simulation.lesions import draw_lesions, lesion_extent
+from spinaldx.simulation.population import CasePlan, draw_disease, draw_plan
+from spinaldx.simulation.spine import draw_spine
+from spinaldx.simulation.station import (
+    Anatomy,
+    Rendered,
+    as_volume,
+    draw_layout,
+    lay_out,
+    render_station,
+)
+from spinaldx.simulation.tissues import draw_tissues
+from spinaldx.simulation.variation import draw_variation
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,3 +93,78 @@ class SimulatedPatient:
     sex: str
     location: str
     stations: tuple[SimulatedStation, ...]
+
+
+def simulate_patient(
+    case: str,
+    seed: np.random.SeedSequence,
+    options: PatientOptions | None = None,
+) -> SimulatedPatient:
+    """Simulate one patient with truth.
+
+    Args:
+        case: Name of the patient.
+        seed: The same seed and options give the same bytes, in any process. The
+            sequence is not changed.
+        options: What to fix; all is drawn when None.
+
+    Returns:
+        One to three stations with masks. About 1 to 3 seconds.
+    """
+    chosen = options or PatientOptions()
+    person, build, stations = _generators(seed)
+    plan = _draw_case(person, chosen)
+    spine = draw_spine(build, plan.age, plan.sex)
+    lesions, spine = draw_lesions(build, plan, spine, chosen.contrast_factor)
+    anatomy = Anatomy(
+        spine=spine,
+        lesions=lesions,
+        tissues=draw_tissues(build),
+        variation=draw_variation(build, spine, plan.age),
+    )
+    geometry = Geometry(chosen.in_plane_mm, chosen.slice_mm)
+    extent = lesion_extent(plan.disease, lesions)
+    planned = plan_stations(stations, plan, spine, extent, geometry)
+    layout = draw_layout(stations)
+    made = []
+    for station in planned:
+        rendered = render_station(stations, station, anatomy, chosen.noise_factor)
+        volume = as_volume(rendered, layout, station.region)
+        lesion, cord, levels = (
+            lay_out(stack, layout).astype(np.uint8) for stack in _truths(rendered)
+        )
+        made.append(SimulatedStation(volume, lesion, cord, levels, station.region))
+    return SimulatedPatient(
+        case=case,
+        disease=plan.disease,
+        age=plan.age,
+        sex=plan.sex,
+        location=plan.location,
+        stations=tuple(made),
+    )
+
+
+def _generators(seed: np.random.SeedSequence) -> list[np.random.Generator]:
+    # Not `seed.spawn`: that would change the caller's sequence.
+    return [
+        np.random.default_rng(
+            np.random.SeedSequence(
+                entropy=seed.entropy, spawn_key=(*seed.spawn_key, number)
+            )
+        )
+        for number in range(3)
+    ]
+
+
+def _draw_case(rng: np.random.Generator, options: PatientOptions) -> CasePlan:
+    drawn = draw_disease(rng, options.healthy_share)
+    disease = options.disease or drawn
+    plan = draw_plan(rng, disease, options.location)
+    age = plan.age if options.age is None else options.age
+    return replace(plan, age=age, sex=options.sex or plan.sex)
+
+
+def _truths(
+    rendered: Rendered,
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
+    return rendered.lesion, rendered.cord, rendered.levels

@@ -1,0 +1,264 @@
+"""Everything around the spine: muscle, fat, skin, organs, and things to mislead."""
+
+import numpy as np
+
+from spinaldx.records import Float32Array
+from spinaldx.simulation.fields import TurningField, soft_line, soft_step
+from spinaldx.simulation.frame import Frame
+from spinaldx.simulation.layers import Layer
+from spinaldx.simulation.tissues import Tissues
+from spinaldx.simulation.vertebrae import Place
+
+
+def build_surroundings(
+    rng: np.random.Generator, frame: Frame, place: Place, tissues: Tissues
+) -> list[Layer]:
+    """Build the layers that lie under the vertebrae, deepest first."""
+    fields = _Fields(rng, frame)
+    return [
+        *_trunk(rng, place, tissues, fields),
+        *_organs(rng, place, tissues, fields),
+        *_neck(rng, place, tissues, fields),
+        *_vessels(rng, place, tissues),
+        *_back(rng, place, tissues, fields),
+        *_tubes(rng, place, tissues),
+    ]
+
+
+class _Fields:
+    """Random fields shared by the layers of a station."""
+
+    def __init__(self, rng: np.random.Generator, frame: Frame) -> None:
+        pixel, shape = frame.plan.pixel_mm, frame.s.shape
+        self.large = TurningField(rng, shape, (26 / pixel, 22 / pixel), 22.0)
+        self.other = TurningField(rng, shape, (40 / pixel, 30 / pixel), 30.0)
+        self.middle = TurningField(rng, shape, (9 / pixel, 8 / pixel), 12.0)
+        self.fine = TurningField(rng, shape, (3 / pixel, 3 / pixel), 5.0)
+        self.streaks = TurningField(rng, shape, (16 / pixel, 2.2 / pixel), 6.0)
+        self.septa = TurningField(rng, shape, (3.0 / pixel, 14 / pixel), 8.0)
+
+
+def _front_reach(rng: np.random.Generator, place: Place) -> Float32Array:
+    """Distance of the skin before the bodies' back wall, mm."""
+    slim = rng.uniform(0.8, 1.35)
+    levels = (-8, -3, 0.5, 1.5, 3, 5, 7, 9, 12, 18, 21, 24, 28)
+    reach = (105, 110, 108, 100, 72, 58, 62, 85, 130, 150, 135, 120, 105)
+    values = np.interp(place.level, levels, reach) * slim
+    return values.astype(np.float32)
+
+
+def _trunk(
+    rng: np.random.Generator, place: Place, tissues: Tissues, fields: _Fields
+) -> list[Layer]:
+    front = _front_reach(rng, place)
+    fat_mm = float(rng.uniform(3, 30))
+    inside = soft_step(front - place.ahead, 1.5) * (place.behind < 200)
+    deep = soft_step(front - fat_mm - place.ahead, 3.0)
+    base = tissues.muscle * 1.1
+    return [
+        Layer(inside, tissues.fat, texture=fields.septa, rough=0.12),
+        Layer(inside * deep, base, texture=fields.middle, rough=0.25),
+    ]
+
+
+def _organs(
+    rng: np.random.Generator, place: Place, tissues: Tissues, fields: _Fields
+) -> list[Layer]:
+    """Nameless organs, vessels, bowel and lungs before the spine."""
+    chest = (place.level > 7.5) & (place.level < 18)
+    belly = place.level > 17
+    deep = soft_step(place.ahead - place.body_p - 6, 4.0)
+    air = float(rng.uniform(0.01, 0.12))
+    bowel = float(rng.uniform(0.05, 2.2)) * tissues.organ
+    beyond = np.asarray(deep * chest, dtype=np.float32)
+    below = np.asarray(deep * belly, dtype=np.float32)
+    beside = soft_step(place.ahead + 5, 4.0) * chest
+    return [
+        Layer(deep, tissues.organ, gate=fields.large, texture=fields.fine, rough=0.15),
+        Layer(beyond, air, gate=fields.other, texture=fields.fine, rough=0.5),
+        Layer(
+            np.asarray(beside, dtype=np.float32),
+            air,
+            near=24.0,
+            texture=fields.middle,
+            rough=0.6,
+        ),
+        Layer(
+            below, tissues.fat * 0.9, gate=fields.other, texture=fields.septa, rough=0.2
+        ),
+        Layer(below, bowel, gate=fields.middle, texture=fields.fine, rough=0.3),
+        *_kidneys(rng, place, tissues, fields),
+    ]
+
+
+def _kidneys(
+    rng: np.random.Generator, place: Place, tissues: Tissues, fields: _Fields
+) -> list[Layer]:
+    layers = []
+    for side in (-1, 1):
+        middle = rng.normal(19.8 + 0.3 * side, 0.4)
+        along = (place.level - middle) * 32
+        away = np.hypot(along / rng.uniform(45, 58), (place.ahead - 5) / 26)
+        cover = soft_step(np.asarray((1 - away) * 26, dtype=np.float32), 1.5)
+        centre = side * rng.uniform(48, 66)
+        layers.append(
+            Layer(
+                cover,
+                tissues.organ * 1.5,
+                far=26.0,
+                centre=centre,
+                texture=fields.fine,
+                rough=0.1,
+            )
+        )
+        sinus = soft_step(np.asarray((0.45 - away) * 26, dtype=np.float32), 3.0)
+        layers.append(Layer(sinus, tissues.fat, far=12.0, centre=centre))
+    return layers
+
+
+def _neck(
+    rng: np.random.Generator, place: Place, tissues: Tissues, fields: _Fields
+) -> list[Layer]:
+    """Prevertebral muscle, airway, tongue, jaw and larynx."""
+    before = place.ahead - place.body_p
+    neck = place.level < 8.5
+    strip = soft_step(np.minimum(before + 0.5, 5.0 - before), 1.5) * (place.level < 10)
+    wall = rng.uniform(5, 9) + 2 * np.sin(place.level * rng.uniform(0.6, 1.4))
+    wide = rng.uniform(5, 15) * (
+        1 + 0.4 * np.sin(place.level * 1.3 + rng.uniform(0, 6))
+    )
+    airway_depth = np.minimum(before - wall, wall + wide - before)
+    airway = soft_step(airway_depth.astype(np.float32), 1.5)
+    airway = airway * (place.level > -2.5) * (place.level < 13)
+    tongue_away = np.hypot(
+        (place.level - 1.2) * 17 / rng.uniform(22, 30),
+        (before - 45) / rng.uniform(24, 32),
+    )
+    tongue = soft_step(np.asarray((1 - tongue_away) * 25, dtype=np.float32), 2.0)
+    jaw_away = np.hypot(
+        (place.level - 2.6) * 17 / 11, (before - rng.uniform(68, 82)) / 9
+    )
+    jaw = soft_step(np.asarray((1 - jaw_away) * 9, dtype=np.float32), 1.5)
+    palate = soft_line(
+        np.asarray((place.level - rng.uniform(-1.2, -0.3)) * 17, dtype=np.float32), 5.0
+    )
+    palate = palate * (before > 14) * (before < 75)
+    glands = soft_step(np.asarray(before - 8, dtype=np.float32), 4.0) * neck
+    cavity = (place.level < -1) * soft_step(
+        np.asarray(before - 10, dtype=np.float32), 4.0
+    )
+    return [
+        Layer(strip, tissues.muscle, far=14.0),
+        Layer(glands * (place.level > 1), tissues.fat, gate=fields.middle, near=9.0),
+        Layer(
+            np.asarray(cavity, dtype=np.float32),
+            tissues.organ * 1.3,
+            gate=fields.middle,
+            texture=fields.fine,
+            rough=0.4,
+        ),
+        Layer(
+            tongue, tissues.muscle * 1.25, far=24.0, texture=fields.streaks, rough=0.25
+        ),
+        Layer(jaw, tissues.marrow * 1.1, far=30.0),
+        Layer(4 * jaw * (1 - jaw), tissues.ligament, far=30.0),
+        Layer(np.asarray(palate, dtype=np.float32), tissues.organ, far=25.0),
+        Layer(
+            np.asarray(airway, dtype=np.float32), 0.03, far=float(rng.uniform(7, 14))
+        ),
+        Layer(4 * airway * (1 - airway), tissues.organ * 1.8, far=12.0),
+    ]
+
+
+def _vessels(rng: np.random.Generator, place: Place, tissues: Tissues) -> list[Layer]:
+    """Aorta, vena cava, carotids and vertebral arteries."""
+    layers = []
+    before = place.ahead - place.body_p
+    chest = place.level > 8
+    for side in (-1, 1):
+        width = rng.uniform(6, 11)
+        depth = rng.uniform(9, 14) + 3 * np.sin(place.level * 0.5 + rng.uniform(0, 6))
+        cover = soft_step(
+            np.asarray(width - np.abs(before - depth), dtype=np.float32), 1.5
+        )
+        value = tissues.vessel if rng.random() < 0.75 else tissues.organ * 1.2
+        layers.append(
+            Layer(cover * chest, value, far=width, centre=side * rng.uniform(5, 16))
+        )
+        artery = soft_step(
+            np.asarray(2.0 - np.abs(place.ahead - 6), dtype=np.float32), 1.0
+        )
+        artery = artery * (place.level > 0.5) * (place.level < 6.5)
+        bright = tissues.vessel if rng.random() < 0.7 else tissues.fluid
+        layers.append(Layer(artery, bright, far=2.2, centre=side * rng.uniform(13, 16)))
+    return layers
+
+
+def _back(
+    rng: np.random.Generator, place: Place, tissues: Tissues, fields: _Fields
+) -> list[Layer]:
+    """Muscles of the back, their fat, subcutaneous fat and skin."""
+    wave = np.sin(place.level * rng.uniform(0.2, 0.5) + rng.uniform(0, 6.3))
+    levels = (-8, -1, 2, 6, 8, 14, 20, 24, 28)
+    muscle = np.interp(place.level, levels, (6, 22, 42, 48, 46, 38, 44, 36, 24))
+    muscle = muscle * rng.uniform(0.75, 1.2)
+    fat = np.interp(place.level, levels, (6, 7, 8, 12, 12, 8, 12, 20, 28))
+    fat = fat * rng.uniform(0.35, 2.4) * (1 + 0.2 * wave)
+    # Round the shoulders: the back's skin is nearer beside the midline.
+    behind = place.behind
+    outer = soft_step(np.asarray(muscle + fat - behind, dtype=np.float32), 1.2)
+    outer = outer * (behind > -12)
+    inner = soft_step(np.asarray(muscle - behind, dtype=np.float32), 2.0)
+    inner = inner * (behind > -12)
+    planes = rng.uniform(8, 20)
+    sheet = np.cos((behind + 3 * wave) * 2 * np.pi / planes)
+    sheets = np.clip((sheet - 0.86) * 7, 0, 1) * inner * (behind > 3)
+    infiltrated = float(rng.uniform(0, 0.75))
+    skin = soft_line(np.asarray(muscle + fat - behind - 0.7, dtype=np.float32), 1.8)
+    return [
+        Layer(
+            outer,
+            tissues.fat,
+            texture=fields.septa,
+            rough=float(rng.uniform(0.03, 0.2)),
+        ),
+        Layer(
+            inner,
+            tissues.muscle,
+            texture=fields.streaks,
+            rough=float(rng.uniform(0.1, 0.45)),
+        ),
+        Layer(inner * infiltrated, tissues.fat * 0.8, gate=fields.streaks, near=2.0),
+        Layer(
+            np.asarray(sheets, dtype=np.float32), tissues.fat * 0.85, gate=fields.middle
+        ),
+        Layer(skin * (behind > 0), tissues.organ * 0.7),
+    ]
+
+
+def _tubes(rng: np.random.Generator, place: Place, tissues: Tissues) -> list[Layer]:
+    """Bright and dark tubes, some with a core, that are not the canal."""
+    layers: list[Layer] = []
+    for _ in range(int(rng.integers(0, 5))):
+        is_front = rng.random() < 0.5
+        base = place.ahead - place.body_p if is_front else place.behind
+        slope = rng.normal(0, 1.2)
+        middle = rng.uniform(8, 60) + slope * (place.level - place.level.mean())
+        middle = middle + rng.uniform(0, 5) * np.sin(place.level * rng.uniform(0.4, 2))
+        away = np.abs(base - middle)
+        radius = rng.uniform(1.5, 9)
+        length = place.level.mean() + rng.normal(0, 3)
+        reach = np.abs(place.level - length) < rng.uniform(0.8, 6)
+        where = {"far": float(rng.uniform(4, 14)), "centre": float(rng.normal(0, 20))}
+        value = float(rng.choice((tissues.csf, tissues.fluid, 1.0, tissues.fat)))
+        cover = soft_step(np.asarray(radius - away, dtype=np.float32), 1.0) * reach
+        layers.append(Layer(cover, value, far=where["far"], centre=where["centre"]))
+        if rng.random() < 0.6 and radius > 3:
+            core = soft_step(np.asarray(radius * 0.55 - away, dtype=np.float32), 1.0)
+            other = float(rng.choice((1.0, tissues.organ, tissues.vessel, 1.4)))
+            layers.append(
+                Layer(
+                    core * reach, other, far=where["far"] * 0.6, centre=where["centre"]
+                )
+            )
+    return layers
