@@ -1,15 +1,23 @@
 """The PDF of one study: three pages, or two when there is no evidence to show."""
 
+import contextlib
 import io
+from collections.abc import Iterator
 from pathlib import Path
 
+from reportlab import rl_config
 from reportlab.pdfgen.canvas import Canvas
 
 from spinaldx.files import write_bytes
 from spinaldx.records import RESEARCH_USE
-from spinaldx.report import pages
-from spinaldx.report.case import ReportCase
 from spinaldx.report.fonts import printable, shorten
+from spinaldx.report.pages import (
+    Content,
+    Page,
+    draw_answer,
+    draw_evidence,
+    draw_measurements,
+)
 from spinaldx.report.painter import GREY, PALE, Box, Style, line
 from spinaldx.report.panels import CasePictures
 from spinaldx.report.paper import PAGE, Paper
@@ -18,48 +26,62 @@ MARGIN = 40.0
 
 
 def write_pdf(
-    case: ReportCase, path: Path, patient_header: tuple[tuple[str, str], ...] = ()
+    pictures: CasePictures,
+    path: Path,
+    patient_header: tuple[tuple[str, str], ...] = (),
 ) -> None:
     """Write the report of a study; the same case gives the same bytes.
 
     Args:
-        case: The study with its images.
+        pictures: The study, turned for looking at.
         path: Target file.
         patient_header: Label and text of patient tags that the user asked for.
 
     Raises:
         OutputError: If the file cannot be written.
     """
-    write_bytes(path, pdf_bytes(case, patient_header))
+    write_bytes(path, pdf_bytes(pictures, patient_header))
 
 
 def pdf_bytes(
-    case: ReportCase, patient_header: tuple[tuple[str, str], ...] = ()
+    pictures: CasePictures, patient_header: tuple[tuple[str, str], ...] = ()
 ) -> bytes:
     """Return what `write_pdf` writes."""
-    pictures = CasePictures(case)
+    study = pictures.case.stored.study
+    has_evidence = bool(pictures.lesion_slices())
     contents = [
-        pages.Page("Answer", pages.draw_answer),
-        *(
-            [pages.Page("Evidence", pages.draw_evidence)]
-            if pictures.lesion_slices()
-            else []
-        ),
-        pages.Page("Measurements", pages.draw_measurements),
+        Page("Answer", draw_answer),
+        *([Page("Evidence", draw_evidence)] if has_evidence else []),
+        Page("Measurements", draw_measurements),
     ]
-    stream = io.BytesIO()
-    canvas = new_canvas(stream, f"spinaldx report: {printable(case.stored.study)}")
-    for number, page in enumerate(contents, start=1):
-        bookmark(canvas, page.title)
-        paper = Paper(canvas)
-        page.draw(paper, body_box(), pages.Content(pictures, patient_header))
-        draw_footer(paper, case.stored.study, f"page {number} of {len(contents)}")
-        canvas.showPage()
-    canvas.save()
+    content = Content(pictures, patient_header)
+    with document(f"spinaldx report: {printable(study)}") as (canvas, stream):
+        for number, page in enumerate(contents, start=1):
+            bookmark(canvas, page.title)
+            paper = Paper(canvas)
+            page.draw(paper, body_box(), content)
+            draw_footer(paper, study, f"page {number} of {len(contents)}")
+            canvas.showPage()
     return stream.getvalue()
 
 
-def new_canvas(stream: io.BytesIO, title: str) -> Canvas:
+@contextlib.contextmanager
+def document(title: str) -> Iterator[tuple[Canvas, io.BytesIO]]:
+    """Give a PDF to draw on; its bytes lie in the stream when the block has ended."""
+    stream = io.BytesIO()
+    as_text = rl_config.useA85
+    # Text armour around pictures makes files a quarter larger and takes half of
+    # the time; the setting can only be made for the whole process.
+    rl_config.useA85 = 0
+    try:
+        canvas = _new_canvas(stream, title)
+        yield canvas, stream
+        canvas.save()
+    finally:
+        rl_config.useA85 = as_text
+
+
+def _new_canvas(stream: io.BytesIO, title: str) -> Canvas:
     """Start a PDF without times, in English, with what a reader program shows."""
     canvas = Canvas(
         stream,

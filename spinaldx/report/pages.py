@@ -73,7 +73,7 @@ def draw_answer(painter: Painter, box: Box, content: Content) -> None:
     column.paragraph(wording.explanation(case.prediction, case.mask_origins), 8.5)
     column.space(6)
     rest = column.rest
-    image_width = rest.width * 0.42
+    image_width = rest.width * 0.47
     left = Column(
         painter, Box(rest.x, rest.y, rest.width - image_width - 16, rest.height)
     )
@@ -206,7 +206,7 @@ def _gradcam(column: Column, content: Content) -> None:
     if not content.pictures.tasks():
         return
     column.heading(f"Grad-CAM on {content.pictures.key_slice()}")
-    whole = column.take(210)
+    whole = column.take(240)
     draw_gradcam(
         column.painter, Box(whole.x, whole.y, 330, whole.height), content.pictures
     )

@@ -112,12 +112,19 @@ class CasePictures:
         """Return the slice with most lesion; without any, the middle one."""
         slices = self.lesion_slices()
         if slices:
-            return max(slices, key=self._area_mm2)
+            return max(slices, key=self._rank)
         name, stack = next(iter(self.stacks.items()))
         middle = len(stack.image) // 2
         return SliceName(name, middle, stack.slice_indices[middle])
 
-    def _area_mm2(self, name: SliceName) -> float:
+    def _rank(self, name: SliceName) -> tuple[float, float]:
+        # Of slices with as much lesion the one nearest to the middle.
+        stack = self.stacks[name.series]
+        off_middle = abs(name.index - (len(stack.image) - 1) / 2)
+        return self.area_mm2(name), -off_middle
+
+    def area_mm2(self, name: SliceName) -> float:
+        """Return the area of lesion in a slice."""
         stack = self.stacks[name.series]
         pixel_mm2 = stack.pixel_mm[0] * stack.pixel_mm[1]
         return float(stack.lesion[name.index].sum()) * pixel_mm2
@@ -241,7 +248,8 @@ def _draw_colour_bar(painter: Painter, box: Box) -> None:
 
 def draw_strip(painter: Painter, box: Box, pictures: CasePictures) -> None:
     """Draw every lesion slice with its outline; the 40 with most if there are more."""
-    box = burn(painter, box, pictures.burn_in)
+    whole = box
+    box = box.inset(0, 0, 0, _BURN_IN_HEIGHT)
     shown = strip_slices(pictures)
     crops = {name: _strip_crop(stack) for name, stack in pictures.stacks.items()}
     columns, size = _best_columns(len(shown), box, crops, pictures)
@@ -251,6 +259,9 @@ def draw_strip(painter: Painter, box: Box, pictures: CasePictures) -> None:
             box.x + column * size[0], box.y + row * size[1], size[0] - 3, size[1] - 3
         )
         _draw_thumbnail(painter, cell, name, crops[name.series], pictures)
+    rows = -(-len(shown) // columns)
+    used = Box(whole.x, whole.y, whole.width, rows * size[1] + _BURN_IN_HEIGHT)
+    burn(painter, used, pictures.burn_in)
 
 
 def strip_slices(pictures: CasePictures) -> tuple[SliceName, ...]:
@@ -258,7 +269,7 @@ def strip_slices(pictures: CasePictures) -> tuple[SliceName, ...]:
     slices = pictures.lesion_slices()
     if len(slices) <= _MOST_THUMBNAILS:
         return slices
-    by_area = sorted(slices, key=lambda name: -pictures._area_mm2(name))
+    by_area = sorted(slices, key=lambda name: -pictures.area_mm2(name))
     kept = set(by_area[:_MOST_THUMBNAILS])
     return tuple(name for name in slices if name in kept)
 
@@ -269,6 +280,7 @@ def _strip_crop(stack: SagittalStack) -> Crop:
 
 
 _LABEL_HEIGHT = 8.0
+_TALLEST_THUMBNAIL = 260.0
 
 
 def _best_columns(
@@ -287,8 +299,8 @@ def _best_columns(
     best = (0.0, 1, (box.width, box.height))
     for columns in range(1, count + 1):
         rows = -(-count // columns)
-        width = min(box.width / columns, 130.0)
-        height = min(box.height / rows, 190.0)
+        width = box.width / columns
+        height = min(box.height / rows, _TALLEST_THUMBNAIL)
         scale = min((width - 3) / width_mm, (height - 3 - _LABEL_HEIGHT) / height_mm)
         tight = (width_mm * scale + 3, height_mm * scale + 3 + _LABEL_HEIGHT)
         best = max(best, (scale, columns, tight), key=lambda item: item[0])

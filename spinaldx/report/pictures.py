@@ -4,7 +4,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from spinaldx.files import write_bytes
-from spinaldx.report.case import ReportCase
 from spinaldx.report.painter import Box, Painter
 from spinaldx.report.panels import (
     CasePictures,
@@ -18,17 +17,16 @@ FIGURES = "figures"
 _DPI = 150
 
 
-def write_pictures(case: ReportCase, folder: Path) -> None:
+def write_pictures(pictures: CasePictures, folder: Path) -> None:
     """Write the key image, Grad-CAM and strip of a study as PNG.
 
     Args:
-        case: The study with its images.
+        pictures: The study, turned for looking at.
         folder: Of the study; pictures go to `figures` in it.
 
     Raises:
         OutputError: If a picture cannot be written.
     """
-    pictures = CasePictures(case)
     for name, width, height, draw in _figures(pictures):
         raster = Raster(width, height, _DPI)
         draw(raster, Box(0, 0, width, height), pictures)

@@ -41,7 +41,7 @@ class Raster:
         """Return the picture as a PNG file with its resolution, and no times."""
         stream = io.BytesIO()
         small = self._picture.reduce(_OVERSAMPLING)
-        small.save(stream, "PNG", dpi=(self._dpi, self._dpi), compress_level=6)
+        small.save(stream, "PNG", dpi=(self._dpi, self._dpi), compress_level=2)
         return stream.getvalue()
 
     def rectangle(

@@ -10,6 +10,7 @@ from spinaldx.records import CaseResult, SeriesResult, WeightsInfo
 from spinaldx.report.case import ReportCase, SeriesArrays, StoredCase, StoredHeatmap
 from spinaldx.report.document import write_pdf
 from spinaldx.report.nifti import compact, write_nifti
+from spinaldx.report.panels import CasePictures
 from spinaldx.report.pictures import write_pictures
 from spinaldx.report.prediction_json import (
     case_record,
@@ -69,8 +70,9 @@ def write_case(
         # Through JSON, so that a rebuilt report prints the very same numbers.
         stored = parse_case(json.loads(json.dumps(record)))
         case = ReportCase(stored, {s.volume.name: _arrays(s) for s in result.series})
-        write_pictures(case, folder)
-        write_pdf(case, folder / REPORT_PDF, options.patient_header)
+        pictures = CasePictures(case)
+        write_pictures(pictures, folder)
+        write_pdf(pictures, folder / REPORT_PDF, options.patient_header)
     write_json(folder / PREDICTION_JSON, record)
 
 

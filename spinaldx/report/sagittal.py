@@ -183,6 +183,16 @@ _EDGES_TOP_RIGHT = np.array([True, True, False, False])
 
 def _march(inside: NDArray[np.bool_]) -> Points:
     """Marching squares over a binary image, in pixels from its top left corner."""
+    if not inside.any():
+        return np.zeros((0, 2, 2))
+    rows, columns = (np.flatnonzero(inside.any(axis=axis)) for axis in (1, 0))
+    top, left = int(rows[0]), int(columns[0])
+    tight = inside[top : rows[-1] + 1, left : columns[-1] + 1]
+    corner = np.array([left, top], dtype=np.float64)
+    return np.asarray(_march_tight(tight) + corner)
+
+
+def _march_tight(inside: NDArray[np.bool_]) -> Points:
     padded = np.pad(inside, 1)
     upper_left, upper_right = padded[:-1, :-1], padded[:-1, 1:]
     lower_left, lower_right = padded[1:, :-1], padded[1:, 1:]

@@ -124,8 +124,12 @@ def load_series(candidate: SeriesCandidate) -> Volume:
         )
     else:
         volume = _load_dicom(candidate)
-    flags = check_image(volume)
-    return replace(volume, flags=(*volume.flags, *flags))
+    return replace(
+        volume,
+        flags=(*volume.flags, *check_image(volume)),
+        source_format=candidate.kind,
+        source_name=candidate.file.name if candidate.file else "",
+    )
 
 
 def _load_dicom(candidate: SeriesCandidate) -> Volume:
