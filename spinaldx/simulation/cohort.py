@@ -26,7 +26,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spinaldx import __version__
 from spinaldx.errors import OutputError, UsageError
@@ -148,43 +147,65 @@ def simulate_cohort(
     return table
 
 
-def write_truth(
-    patient: SimulatedPatient, folder: Path, *, as_scanned: bool
-) -> dict[str, dict[str, Path]]:
-    """Write the masks of a patient, and the images unless they are DICOM.
+def write_images(patient: SimulatedPatient, folder: Path) -> dict[str, Path]:
+    """Write the stations of a patient as NIfTI images of 12-bit counts.
 
     Args:
         patient: The patient.
         folder: Where the files go; made when missing.
-        as_scanned: For DICOM: leave the images out, and turn the masks to the
-            order of axes in which the DICOM series are read back.
 
     Returns:
-        By station name the paths of ``t2w`` (not for DICOM), ``mask``, ``cord``
-        and ``levels``.
+        The path of each station's image, by name of the station.
+
+    Raises:
+        OutputError: If a file cannot be written.
+    """
+    written: dict[str, Path] = {}
+    for name, station in _named(patient.stations):
+        counts = to_counts(station.volume.voxels).astype(np.int16)
+        written[name] = folder / f"{name}_T2w.nii.gz"
+        write_bytes(
+            written[name], nifti_bytes(counts, station.volume.affine_ras, _NOTE)
+        )
+    return written
+
+
+def write_masks(
+    patient: SimulatedPatient, folder: Path, *, as_scanned: bool
+) -> dict[str, dict[str, Path]]:
+    """Write the truth of a patient as NIfTI masks.
+
+    Args:
+        patient: The patient.
+        folder: Where the files go; made when missing.
+        as_scanned: Whether to turn the masks to the order of axes in which a DICOM
+            series is read back; else they lie on the images of `write_images`.
+
+    Returns:
+        The paths of ``mask`` (lesions), ``cord`` and ``levels``, by name of the
+        station.
 
     Raises:
         OutputError: If a file cannot be written.
     """
     written: dict[str, dict[str, Path]] = {}
     for name, station in _named(patient.stations):
-        arrays: dict[str, NDArray[Any]] = {
-            "lesion_mask": station.lesion,
-            "cord_mask": station.cord,
-            "levels_mask": station.levels,
-        }
         affine = station.volume.affine_ras
+        arrays = {
+            "mask": station.lesion,
+            "cord": station.cord,
+            "levels": station.levels,
+        }
         if as_scanned:
             grid = scanner_grid(station.volume)
-            arrays = {kind: grid.turn(array) for kind, array in arrays.items()}
+            arrays = {column: grid.turn(array) for column, array in arrays.items()}
             affine = grid.affine_ras
-        else:
-            arrays["T2w"] = to_counts(station.volume.voxels).astype(np.int16)
-        paths = {kind: folder / f"{name}_{kind}.nii.gz" for kind in arrays}
-        for kind, array in arrays.items():
-            write_bytes(paths[kind], nifti_bytes(array, affine, _NOTE))
-        columns = {"lesion_mask": "mask", "cord_mask": "cord", "levels_mask": "levels"}
-        written[name] = {columns.get(kind, "t2w"): paths[kind] for kind in paths}
+        written[name] = {}
+        for column, array in arrays.items():
+            kind = "lesion" if column == "mask" else column
+            path = folder / f"{name}_{kind}_mask.nii.gz"
+            write_bytes(path, nifti_bytes(array, affine, _NOTE))
+            written[name][column] = path
     return written
 
 
@@ -268,10 +289,11 @@ def _make(task: _Task) -> dict[str, Any]:
     is_dicom = task.file_format == "dicom"
     if is_dicom:
         write_study(patient, vendor, task.study, task.key)
-    files = write_truth(patient, task.truth, as_scanned=is_dicom)
+    images = {} if is_dicom else write_images(patient, task.study)
+    masks = write_masks(patient, task.truth, as_scanned=is_dicom)
     stations = []
     for number, (name, station) in enumerate(_named(patient.stations), start=1):
-        paths = {"t2w": task.study, **files[name]}
+        paths = {"t2w": images.get(name, task.study), **masks[name]}
         relative = {
             column: file.relative_to(task.out).as_posix()
             for column, file in paths.items()
