@@ -18,12 +18,13 @@ _LONGEST_NAME = 80
 
 
 @contextlib.contextmanager
-def atomic_writer(path: Path) -> Iterator[BinaryIO]:
+def atomic_writer(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
     """Open a file that appears under its name only when the block ends well.
 
     Args:
         path: Target; its folder is made when missing. An existing file is
             replaced in one step, and kept when the block raises.
+        private: Whether the owner alone may read it.
 
     Yields:
         A binary file in the target's folder.
@@ -41,7 +42,8 @@ def atomic_writer(path: Path) -> Iterator[BinaryIO]:
             stream.flush()
             os.fsync(stream.fileno())
         # mkstemp makes files for the owner only; results are shared as usual.
-        temporary.chmod(0o666 & ~_umask())
+        if not private:
+            temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
         temporary = None
     except OSError as error:
@@ -59,9 +61,9 @@ def _umask() -> int:
     return current
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: bytes, *, private: bool = False) -> None:
     """Write a whole file atomically; see `atomic_writer`."""
-    with atomic_writer(path) as stream:
+    with atomic_writer(path, private=private) as stream:
         stream.write(content)
 
 

@@ -31,7 +31,7 @@ def update_studies_csv(out: Path) -> None:
     Raises:
         OutputError: If the folder cannot be written or a result not be read.
     """
-    with _lock(out):
+    with studies_lock(out):
         rows = [_cells(record) for record in read_records(out)]
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
@@ -104,7 +104,12 @@ def _cell(value: object) -> str:
 
 
 @contextlib.contextmanager
-def _lock(out: Path) -> Iterator[None]:
+def studies_lock(out: Path) -> Iterator[None]:
+    """Hold the lock of a folder's files that all processes share.
+
+    Raises:
+        OutputError: If the folder cannot be written.
+    """
     try:
         out.mkdir(parents=True, exist_ok=True)
         handle = os.open(out / _LOCK, os.O_CREAT | os.O_RDWR, 0o666)
