@@ -1,0 +1,102 @@
+"""The one sink for output: data to stdout, everything else to stderr."""
+
+import json
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from spinaldx.errors import SpinalDxError
+
+
+class OutputFormat(StrEnum):
+    """How data is written to stdout."""
+
+    HUMAN = "human"
+    JSON = "json"
+
+
+def messages() -> Console:
+    """Return the console for messages: stderr, made anew so that tests capture it."""
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def data() -> Console:
+    """Return the console for data: stdout."""
+    return Console(highlight=False)
+
+
+def printable(text: str) -> str:
+    """Make any text harmless for a terminal: control characters and markup escaped."""
+    plain = "".join(char if char.isprintable() else "�" for char in text)
+    return escape(plain)
+
+
+def show_error(error: SpinalDxError) -> None:
+    """Print an expected error: one line, and one hint where there is one."""
+    console = messages()
+    console.print(f"[bold red]Error:[/] {printable(error.message)}")
+    if error.hint:
+        console.print(f"[bold]Hint:[/] {printable(error.hint)}")
+
+
+def show_interruption() -> None:
+    """Say that the run was stopped from outside and can go on later."""
+    messages().print("Stopped. Run the same command again to go on.")
+
+
+def note(text: str, *, quiet: bool = False) -> None:
+    """Print one message for a person, unless asked to be quiet."""
+    if not quiet:
+        messages().print(printable(text))
+
+
+def warn(text: str) -> None:
+    """Print one warning, also when quiet."""
+    messages().print(f"[bold yellow]Warning:[/] {printable(text)}")
+
+
+def show_json(value: Any) -> None:  # noqa: ANN401 - any JSON value
+    """Print one JSON value to stdout."""
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def show_table(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]
+) -> None:
+    """Print a table to stdout; every cell is plain text."""
+    table = Table(title=title, title_justify="left", show_lines=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(printable(str(cell)) for cell in row))
+    data().print(table)
+
+
+def show_values(title: str, values: Mapping[str, object]) -> None:
+    """Print names and values to stdout, one a line."""
+    console = data()
+    console.print(f"[bold]{printable(title)}[/]")
+    width = max((len(name) for name in values), default=0)
+    for name, value in values.items():
+        console.print(f"  {printable(name):<{width}}  {printable(str(value))}")
+
+
+def set_up_logging(verbosity: int) -> None:
+    """Send the library's log to stderr: warnings, or with -v more.
+
+    Args:
+        verbosity: Negative is quiet, 0 the default, 1 info, 2 and more debug.
+    """
+    levels = {-1: logging.ERROR, 0: logging.WARNING, 1: logging.INFO}
+    logger = logging.getLogger("spinaldx")
+    logger.setLevel(levels.get(verbosity, logging.DEBUG))
+    logger.propagate = False
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    logger.handlers[:] = [handler]

@@ -1,0 +1,98 @@
+"""``spinaldx scan``: which series would be used, and why."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from spinaldx.cli import console, options
+from spinaldx.cli.console import OutputFormat
+from spinaldx.errors import AllStudiesFailedError, SomeStudiesFailedError, StudyError
+
+if TYPE_CHECKING:
+    from spinaldx.study import SeriesCandidate, StudyScan
+
+_COLUMNS = ("", "series", "score", "plane", "station", "slices", "description", "why")
+
+
+def scan(
+    inputs: options.Inputs,
+    series: Annotated[
+        str,
+        typer.Option(
+            metavar="UID|NUMBER|PATTERN",
+            help="Take this series instead of choosing.",
+        ),
+    ] = "",
+    output_format: options.Format = OutputFormat.HUMAN,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = 0,
+) -> None:
+    """Say which series of each study would be used, and why. Nothing is run.
+
+    Example: `spinaldx scan examples/studies`
+    """
+    console.set_up_logging(options.verbosity(quiet=quiet, verbose=verbose))
+    from spinaldx.study import find_studies, scan_study  # noqa: PLC0415 - numpy
+
+    sources = find_studies(inputs)
+    scans: list[StudyScan] = []
+    problems: list[tuple[str, StudyError]] = []
+    for source in sources:
+        try:
+            scans.append(scan_study(source, series=series))
+        except StudyError as error:
+            problems.append((source.name, error))
+    if output_format is OutputFormat.JSON:
+        console.show_json(_as_json(scans, problems))
+    else:
+        for item in scans:
+            _show(item)
+    _report_problems(problems, len(sources))
+
+
+def _as_json(
+    scans: "list[StudyScan]", problems: list[tuple[str, StudyError]]
+) -> dict[str, Any]:
+    return {
+        "schema_version": 1,
+        "studies": [item.as_json() for item in scans],
+        "unusable": [
+            {"study": name, "message": error.message, "hint": error.hint}
+            for name, error in problems
+        ],
+    }
+
+
+def _show(item: "StudyScan") -> None:
+    console.show_table(
+        item.study, _COLUMNS, [_row(series) for series in item.candidates]
+    )
+    for text in (*item.notes, *(flag.message for flag in item.flags)):
+        console.note(f"  {text}")
+
+
+def _row(series: "SeriesCandidate") -> tuple[str, ...]:
+    return (
+        series.verdict.value,
+        series.name,
+        f"{series.score:.0f}",
+        series.plane.value if series.plane else "",
+        series.station,
+        str(series.n_slices),
+        series.description,
+        "; ".join((*series.reasons, *(flag.message for flag in series.flags))),
+    )
+
+
+def _report_problems(problems: list[tuple[str, StudyError]], n_studies: int) -> None:
+    if not problems:
+        return
+    if n_studies == 1:
+        raise problems[0][1]
+    for name, error in problems:
+        console.warn(f"{name}: {error.message}")
+    message = f"{len(problems)} of {n_studies} studies cannot be used."
+    failure = (
+        AllStudiesFailedError if len(problems) == n_studies else SomeStudiesFailedError
+    )
+    raise failure(message, hint="The lines above say why.")

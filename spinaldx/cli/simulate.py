@@ -1,0 +1,54 @@
+"""``spinaldx simulate``: a simulated cohort with truth."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from spinaldx.cli import console, options, progress
+
+
+class FileFormat(StrEnum):
+    """How the images are stored."""
+
+    NIFTI = "nifti"
+    DICOM = "dicom"
+
+
+def simulate(
+    out: Annotated[
+        Path, typer.Argument(metavar="OUT", help="New folder for the cohort.")
+    ],
+    patients: Annotated[
+        int, typer.Option("--patients", "-n", min=1, help="How many patients.")
+    ] = 20,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Same seed, same bytes, any --workers.")
+    ] = 0,
+    file_format: Annotated[
+        FileFormat, typer.Option("--format", help="NIfTI files, or DICOM studies.")
+    ] = FileFormat.NIFTI,
+    workers: Annotated[
+        int, typer.Option(min=1, help="Processes that work side by side.")
+    ] = 1,
+    quiet: options.Quiet = False,
+) -> None:
+    """Simulate patients with lesion masks, cord masks and diagnoses.
+
+    The folder gets `cases.csv`, which `predict`, `fine-tune` and `evaluate` read.
+
+    Example: `spinaldx simulate cohort -n 40 --seed 1`
+    """
+    from spinaldx.simulation import cohort  # noqa: PLC0415 - imports scipy
+
+    with progress.bar("Simulating", patients, quiet=quiet) as advance:
+        table = cohort.simulate_cohort(
+            out,
+            patients=patients,
+            seed=seed,
+            file_format=file_format.value,
+            workers=workers,
+            progress=lambda *_: advance(),
+        )
+    console.note(f"Wrote {table}. Simulated patients, no real ones.", quiet=quiet)
