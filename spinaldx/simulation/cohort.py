@@ -42,9 +42,9 @@ from spinaldx.simulation.patient import (
 )
 from spinaldx.simulation.scanner import scanner_grid, to_counts
 from spinaldx.simulation.vendors import vendor_of
+from spinaldx.study import HEALTHY
 
 FORMATS = ("nifti", "dicom")
-HEALTHY = "healthy"
 
 Progress = Callable[[int, int], None]
 

@@ -34,7 +34,9 @@ def t1_sagittal(station: SimulatedStation, pixel_mm: float) -> Volume:
     """
     near = _near_cord(station)
     t2 = _relative(station.volume)
-    tissue = np.clip(t2 / 0.15, 0.0, 1.0)
+    # Smoothed, so that noise in the air does not pass for tissue.
+    smooth = ndimage.gaussian_filter(t2, 1.0)
+    tissue = np.clip((smooth - 0.02) / 0.08, 0.0, 1.0)
     fluid_dark = (0.75 - 0.6 * np.clip(t2, 0.0, 1.1)) * tissue
     compressed = 0.25 * tissue + 0.6 * np.clip(t2, 0.0, 1.2) ** 0.8
     return _coarser(

@@ -12,6 +12,7 @@ from spinaldx.errors import OutputError, UsageError
 from spinaldx.records import Disease
 from spinaldx.simulation import cohort, dicom
 from spinaldx.simulation.patient import PatientOptions
+from spinaldx.study import find_studies, load_study, read_mask
 from spinaldx.study.cases import read_cases
 
 
@@ -30,6 +31,11 @@ def contents(folder):
 def rows_of(table):
     with table.open(newline="") as stream:
         return list(csv.DictReader(stream))
+
+
+def contrast(voxels, lesion, cord):
+    """How much brighter the lesion is than the rest of the cord."""
+    return voxels[lesion == 1].mean() - voxels[(cord == 1) & (lesion == 0)].mean()
 
 
 class TestNifti:
@@ -114,6 +120,27 @@ class TestDicom:
             for region in ("cervical", "thoracic")
             for kind in ("lesion", "cord", "levels")
         }
+
+
+class TestReading:
+    @pytest.mark.parametrize("file_format", cohort.FORMATS)
+    def test_predict_finds_every_station_and_its_truth(self, tmp_path, file_format):
+        plan = {"patients": 1, "seed": 1, "file_format": file_format}
+        table = cohort.simulate_cohort(tmp_path, **plan)
+        (source,) = find_studies([table])
+
+        volumes = {volume.name: volume for volume in load_study(source)}
+
+        assert set(volumes) == {row.series for row in source.rows}
+        for row, station in zip(source.rows, handmade_patient().stations, strict=True):
+            volume = volumes[row.series]
+            lesion = read_mask(row.mask, volume).labels
+            cord = read_mask(row.cord, volume).labels
+            expected = contrast(station.volume.voxels, station.lesion, station.cord)
+            assert lesion.sum() == station.lesion.sum()
+            assert contrast(volume.voxels, lesion, cord) == pytest.approx(
+                expected, abs=1
+            )
 
 
 class TestDeterminism:
