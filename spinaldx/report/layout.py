@@ -9,6 +9,8 @@ from spinaldx.report.painter import (
     GREY,
     INK,
     PALE,
+    VERMILION,
+    WHITE,
     Box,
     Colour,
     Painter,
@@ -17,6 +19,7 @@ from spinaldx.report.painter import (
 )
 
 _LEADING = 1.32
+_LONGEST = 4000
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +80,15 @@ class Column:
         most_lines: int = 40,
     ) -> None:
         """Write text over as many lines as it needs, or cut it at the most allowed."""
-        lines = wrap(printable(text), self.box.width, size, bold=bold)
+        width = self.box.width
+        # First to what can fit at all: a name may have ten thousand characters.
+        fitting = shorten(
+            printable(text[:_LONGEST]), width * most_lines, size, bold=bold
+        )
+        lines = wrap(fitting, width, size, bold=bold)
         if len(lines) > most_lines:
             rest = " ".join(lines[most_lines - 1 :])
-            last = shorten(rest, self.box.width, size, bold=bold)
+            last = shorten(rest, width, size, bold=bold)
             lines = [*lines[: most_lines - 1], last]
         style = Style(size, colour, bold=bold)
         for content in lines:
@@ -124,7 +132,7 @@ class Column:
         total = sum(column.share for column in columns)
         for column, cell in zip(columns, cells, strict=True):
             width = self.box.width * column.share / total
-            text = shorten(printable(cell), width - 5, style.size)
+            text = shorten(printable(cell[:_LONGEST]), width - 5, style.size)
             anchored = Style(
                 style.size,
                 style.colour,
@@ -134,3 +142,12 @@ class Column:
             x = left + width - 5 if column.is_number else left
             self.painter.text(x, self.y - style.size * 0.42, text, anchored)
             left += width
+
+
+def banner(column: Column, text: str) -> None:
+    """Write a warning over the whole width that nobody misses."""
+    column.space(5)
+    box = column.take(18)
+    column.painter.rectangle(box, fill=VERMILION)
+    style = Style(8, WHITE, bold=True, anchor="middle")
+    column.painter.text(box.x + box.width / 2, box.y + 12, text, style)

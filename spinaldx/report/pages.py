@@ -13,8 +13,8 @@ from spinaldx.report.charts import (
     draw_stages,
 )
 from spinaldx.report.fonts import printable
-from spinaldx.report.layout import Column, TableColumn
-from spinaldx.report.painter import GREY, VERMILION, Box, Painter, Style
+from spinaldx.report.layout import Column, TableColumn, banner
+from spinaldx.report.painter import GREY, Box, Painter, Style
 from spinaldx.report.panels import (
     CasePictures,
     draw_gradcam,
@@ -91,12 +91,7 @@ def _head(column: Column, title: str, case: StoredCase) -> None:
     column.paragraph(case.study, 15, bold=True, most_lines=2)
     notice = wording.simulation_notice(case.provenance.weights)
     if notice:
-        column.space(5)
-        banner = column.take(18)
-        column.painter.rectangle(banner, fill=VERMILION)
-        white = Style(8, (1, 1, 1), bold=True, anchor="middle")
-        x = banner.x + banner.width / 2
-        column.painter.text(x, banner.y + 12, notice, white)
+        banner(column, notice)
     column.space(3)
 
 

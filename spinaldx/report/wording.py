@@ -35,6 +35,11 @@ FULL_NAMES = {
 }
 SHORT_NAMES = {**FULL_NAMES, "ms": "MS", "nmosd": "NMOSD"}
 
+_OTHER_ANSWERS = {
+    Diagnosis.INDETERMINATE: "indeterminate",
+    Diagnosis.NO_LESION: "no lesion marked",
+}
+
 TASK_NAMES = {
     task: f"{SHORT_NAMES[task.negative]} vs {SHORT_NAMES[task.positive]}"
     for task in Task
@@ -60,6 +65,11 @@ def output_kind(weights: WeightsInfo) -> str:
     """Name what the program puts out; never a diagnosis."""
     trained = " (trained on simulation)" if weights.is_simulated else ""
     return f"Classifier output{trained}"
+
+
+def answer_name(diagnosis: Diagnosis) -> str:
+    """Name an answer in a table."""
+    return _OTHER_ANSWERS.get(diagnosis) or SHORT_NAMES[diagnosis.value]
 
 
 def headline(prediction: Prediction, weights: WeightsInfo) -> str:

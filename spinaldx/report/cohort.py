@@ -1,0 +1,276 @@
+"""One PDF for a whole folder of results: what there is, and what to look at first."""
+
+import functools
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from spinaldx.errors import OutputError, UsageError
+from spinaldx.files import write_bytes
+from spinaldx.records import Diagnosis, Disease
+from spinaldx.report import wording
+from spinaldx.report.document import body_box, bookmark, document, draw_footer
+from spinaldx.report.fonts import printable, shorten
+from spinaldx.report.layout import Column, TableColumn, banner
+from spinaldx.report.painter import (
+    BLUE,
+    GREY,
+    PALE,
+    VERMILION,
+    Box,
+    Painter,
+    Style,
+    line,
+)
+from spinaldx.report.panels import CasePictures, View, burn, draw_slice
+from spinaldx.report.paper import Paper
+from spinaldx.report.prediction_json import COMPLETE, FAILED, parse_case
+from spinaldx.report.rebuild import SourceImages, load_case, recorded_inputs
+from spinaldx.report.table import read_records
+
+COHORT_PDF = "cohort.pdf"
+
+_ROWS_FIRST_PAGE = 26
+_ROWS_PER_PAGE = 52
+_FAILURES_PER_PAGE = 30
+_THUMBNAIL_COLUMNS = 5
+_THUMBNAIL_ROWS = 4
+
+Record = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    title: str
+    draw: Callable[[Painter, Box], None]
+
+
+def write_cohort(out: Path, inputs: Sequence[Path] = ()) -> Path:
+    """Write one summary PDF for a folder of results.
+
+    Args:
+        out: Folder of results.
+        inputs: Where source images lie; empty means where the runs found them.
+
+    Returns:
+        The file, ``cohort.pdf`` in the folder.
+
+    Raises:
+        UsageError: If there are no results.
+        OutputError: If a result cannot be read or the file not be written.
+    """
+    records = read_records(out)
+    if not records:
+        message = f"There are no results in {out}."
+        raise UsageError(message, hint="Name the folder given to predict with -o.")
+    images = SourceImages(inputs or recorded_inputs(out))
+    write_bytes(out / COHORT_PDF, _cohort_bytes(records, out, images))
+    return out / COHORT_PDF
+
+
+def _cohort_bytes(records: Sequence[Record], out: Path, images: SourceImages) -> bytes:
+    complete = sorted(
+        (record for record in records if record["status"] == COMPLETE),
+        key=lambda record: (not record["needs_review"], record["study"]),
+    )
+    failed = [record for record in records if record["status"] == FAILED]
+    summary = functools.partial(_draw_summary, complete=complete, failed=failed)
+    draw_pictures = functools.partial(_draw_thumbnails, out=out, images=images)
+    pages = [
+        _Page("Summary", summary),
+        *_continued("Studies", _draw_rows, complete[_ROWS_FIRST_PAGE:], _ROWS_PER_PAGE),
+        *_continued("Failures", _draw_failures, failed, _FAILURES_PER_PAGE),
+        *_continued(
+            "Key slices", draw_pictures, complete, _THUMBNAIL_COLUMNS * _THUMBNAIL_ROWS
+        ),
+    ]
+    with document(f"spinaldx: {len(records)} studies") as (canvas, stream):
+        for number, page in enumerate(pages, start=1):
+            bookmark(canvas, f"{page.title} {number}")
+            paper = Paper(canvas)
+            page.draw(paper, body_box())
+            name = f"{len(records)} studies"
+            draw_footer(paper, name, f"page {number} of {len(pages)}")
+            canvas.showPage()
+    return stream.getvalue()
+
+
+def _continued(
+    title: str,
+    draw: Callable[[Painter, Box, Sequence[Record]], None],
+    rows: Sequence[Record],
+    size: int,
+) -> list[_Page]:
+    """Spread rows over as many pages as they need; none for no rows."""
+
+    def page(start: int) -> _Page:
+        part = rows[start : start + size]
+        return _Page(title, lambda painter, box: draw(painter, box, part))
+
+    return [page(start) for start in range(0, len(rows), size)]
+
+
+def _draw_summary(
+    painter: Painter, box: Box, complete: Sequence[Record], failed: Sequence[Record]
+) -> None:
+    column = Column(painter, box)
+    column.paragraph("spinaldx · summary of a folder of results", 8, colour=GREY)
+    total = len(complete) + len(failed)
+    column.paragraph("1 study" if total == 1 else f"{total} studies", 15, bold=True)
+    if any(r["weights_training_data"] == "simulated" for r in (*complete, *failed)):
+        banner(column, wording.SIMULATION_NOTICE)
+    review = sum(record["needs_review"] for record in complete)
+    column.space(3)
+    column.paragraph(
+        f"{len(complete)} complete, of which {review} need review. {len(failed)} failed.",
+        10,
+        bold=True,
+    )
+    _draw_counts(column, complete)
+    _warn_of_mixtures(column, complete)
+    column.heading("Joint probabilities, one dot a study")
+    _draw_dots(painter, column.take(150), complete)
+    column.heading("Studies, those that need review first")
+    _table(column, complete[:_ROWS_FIRST_PAGE])
+
+
+def _draw_counts(column: Column, complete: Sequence[Record]) -> None:
+    counts = Counter(record["diagnosis"] for record in complete)
+    review = Counter(r["diagnosis"] for r in complete if r["needs_review"])
+    column.heading("Classifier output")
+    columns = (
+        TableColumn("output", 2),
+        TableColumn("studies", 1, is_number=True),
+        TableColumn("need review", 1, is_number=True),
+        TableColumn("", 4),
+    )
+    rows = [
+        (
+            wording.answer_name(diagnosis),
+            f"{counts[diagnosis]}",
+            f"{review[diagnosis]}",
+            "",
+        )
+        for diagnosis in Diagnosis
+    ]
+    column.table(columns, rows)
+
+
+def _warn_of_mixtures(column: Column, complete: Sequence[Record]) -> None:
+    made = [record["provenance"] for record in complete]
+    weights = sorted({record["weights"] for record in complete})
+    precisions = sorted({item["precision"] for item in made})
+    versions = sorted({item["program_version"] for item in made})
+    column.space(4)
+    for label, found in (
+        ("weights", weights),
+        ("precision", precisions),
+        ("program", versions),
+    ):
+        mixed = "  MIXED: compare with care" if len(found) > 1 else ""
+        column.fact(label, ", ".join(found) + mixed)
+
+
+def _draw_dots(painter: Painter, box: Box, complete: Sequence[Record]) -> None:
+    """Draw a strip of dots a disease; studies whose answer it is are coloured."""
+    scored = [record for record in complete if record["p_ms"] is not None]
+    box = burn(painter, box, _burn_in(complete))
+    area = box.inset(24, 4, 4, 16)
+    for value in (0.0, 0.25, 0.5, 0.75, 1.0):
+        y = area.bottom - value * area.height
+        line(painter, (area.x, y), (area.right, y), PALE)
+        painter.text(area.x - 4, y + 2, f"{value:g}", Style(6, GREY, anchor="end"))
+    width = area.width / len(Disease)
+    for place, disease in enumerate(Disease):
+        middle = area.x + (place + 0.5) * width
+        name = wording.SHORT_NAMES[disease.value]
+        painter.text(middle, area.bottom + 11, name, Style(8, anchor="middle"))
+        for number, record in enumerate(scored):
+            is_answer = record["diagnosis"] == disease.value
+            # Spread evenly in the order of the table: nothing is drawn by chance.
+            aside = (number + 0.5) / len(scored) - 0.5
+            y = area.bottom - record[f"p_{disease.value}"] * area.height
+            x = middle + aside * width * 0.7
+            painter.dot(x, y, 2.4 if is_answer else 1.6, BLUE if is_answer else GREY)
+
+
+def _burn_in(records: Sequence[Record]) -> str:
+    simulated = any(r["weights_training_data"] == "simulated" for r in records)
+    return wording.SIMULATION_BURN_IN if simulated else ""
+
+
+def _table(column: Column, rows: Sequence[Record]) -> None:
+    columns = (
+        TableColumn("study", 2.6),
+        TableColumn("output", 1.3),
+        TableColumn("highest", 0.9, is_number=True),
+        TableColumn("lesions", 0.8, is_number=True),
+        TableColumn("ml", 0.8, is_number=True),
+        TableColumn("why review", 5),
+    )
+    column.table(columns, [_cells(record) for record in rows])
+
+
+def _cells(record: Record) -> tuple[str, ...]:
+    known = [record[f"p_{disease.value}"] for disease in Disease]
+    highest = [value for value in known if value is not None]
+    return (
+        record["study"],
+        wording.answer_name(Diagnosis(record["diagnosis"])),
+        f"{max(highest):.3f}" if highest else "-",
+        f"{record['lesion_count']}",
+        f"{record['lesion_volume_ml']:.2f}",
+        record["review_reason"],
+    )
+
+
+def _draw_rows(painter: Painter, box: Box, rows: Sequence[Record]) -> None:
+    column = Column(painter, box)
+    column.heading("Studies, continued")
+    _table(column, rows)
+
+
+def _draw_failures(painter: Painter, box: Box, rows: Sequence[Record]) -> None:
+    column = Column(painter, box)
+    column.heading("Studies that failed, with the reason")
+    for record in rows:
+        column.fact(record["study"], record["message"], label_width=170)
+
+
+def _draw_thumbnails(
+    painter: Painter, box: Box, rows: Sequence[Record], out: Path, images: SourceImages
+) -> None:
+    column = Column(painter, box)
+    column.heading("Slice with most lesion, in the order of the table")
+    area = burn(painter, column.rest, _burn_in(rows))
+    width = area.width / _THUMBNAIL_COLUMNS
+    height = area.height / _THUMBNAIL_ROWS
+    for number, record in enumerate(rows):
+        row, place = divmod(number, _THUMBNAIL_COLUMNS)
+        cell = Box(area.x + place * width, area.y + row * height, width - 5, height - 4)
+        _draw_thumbnail(painter, cell, record, out, images)
+
+
+def _draw_thumbnail(
+    painter: Painter, cell: Box, record: Record, out: Path, images: SourceImages
+) -> None:
+    name = shorten(printable(record["study"]), cell.width, 6.5, bold=True)
+    painter.text(cell.x, cell.y + 7, name, Style(6.5, bold=True))
+    answer = wording.answer_name(Diagnosis(record["diagnosis"]))
+    colour = VERMILION if record["needs_review"] else GREY
+    painter.text(cell.x, cell.y + 16, answer, Style(6.5, colour))
+    picture = cell.inset(0, 19, 0, 0)
+    stored = parse_case(record)
+    try:
+        case = load_case(out / stored.study, stored, images)
+    except OutputError:
+        painter.rectangle(picture, fill=PALE)
+        middle = (picture.x + picture.width / 2, picture.y + picture.height / 2)
+        painter.text(*middle, "image not found", Style(7, GREY, anchor="middle"))
+        return
+    pictures = CasePictures(case)
+    key = pictures.key_slice()
+    stack = pictures.stacks[key.series]
+    draw_slice(painter, picture, View(stack, key.index, stack.whole))
