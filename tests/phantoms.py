@@ -5,7 +5,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from spinaldx.records import Volume
+from spinaldx.grid import CropSpec, GridSpec
+from spinaldx.models import (
+    Bundle,
+    ClassifierOutput,
+    ClassifierPart,
+    DenseNetSpec,
+    MultiResUNetSpec,
+    SegmentationPart,
+)
+from spinaldx.records import Task, Volume
 
 # Columns: source axes towards left, foot, back, as a sagittal scan is stored.
 SAGITTAL = np.array([(-1.0, 0, 0), (0, 0, -1.0), (0, -1.0, 0)]).T
@@ -128,3 +137,65 @@ def spine_phantom(rows=(20, 30), slices=(2, 4), columns=(13, 18), name="t2w"):
     voxels[cord] = CORD
     voxels[lesion] = LESION
     return SpinePhantom(volume_of(voxels, name=name), lesion, cord)
+
+
+# Bright enough to be lesion or cord on the networks' scale, where cord is 1.
+_FAKE_LESION, _FAKE_CORD = 1.5, 0.75
+
+
+class FakeNetworks:
+    """Networks whose outputs follow by hand from the box spine's intensities.
+
+    Lesion probability is 0.9 where the image is brighter than 1.5, cord
+    probability 0.9 where it is brighter than 0.75. Logits are set by task; the
+    map of class 1 is the lesion channel averaged over cells, that of class 0 is
+    the rest.
+    """
+
+    engine = "fake"
+    device = "cpu"
+    precision = "fp32"
+
+    def __init__(self, logits=None, cell_pixels=16):
+        self.logits = logits or dict.fromkeys(Task, (0.0, 2.0))
+        self.cell_pixels = cell_pixels
+        self.slices_seen = []
+        self.is_closed = False
+
+    def segment(self, slices):
+        self.slices_seen.append(len(slices))
+        parts = [0.9 * (slices[:, 0] > edge) for edge in (_FAKE_LESION, _FAKE_CORD)]
+        return np.stack(parts, axis=1).astype(np.float32)
+
+    def classify(self, task, crops):
+        logits = np.tile(np.asarray(self.logits[task], np.float32), (len(crops), 1))
+        edge = self.cell_pixels
+        height, width = (size // edge for size in crops.shape[2:])
+        cells = crops[:, 1].reshape(len(crops), height, edge, width, edge)
+        lesion = cells.mean(axis=(2, 4)).astype(np.float32)
+        return ClassifierOutput(logits, np.stack([1 - lesion, lesion], axis=1))
+
+    def close(self):
+        self.is_closed = True
+
+
+def fake_bundle(cut_off=0.5, margin=0.05, temperature=1.0, **changes):
+    """Describe `FakeNetworks`: 1 mm pixels, 64 x 32 mm crops, no files."""
+    part = ClassifierPart(DenseNetSpec(), cut_off, margin, temperature, file="none")
+    bundle = Bundle(
+        name="fake",
+        version="1",
+        licence="Apache-2.0",
+        intended_use="tests",
+        training_data="simulated",
+        segmentation=SegmentationPart(
+            network=MultiResUNetSpec(),
+            grid=GridSpec(size_multiple=16),
+            threshold=0.5,
+            min_lesion_mm3=30.0,
+        ),
+        classifiers=dict.fromkeys(Task, part),
+        crop=CropSpec(height_mm=64.0, width_mm=32.0),
+        description_sha256="0" * 64,
+    )
+    return replace(bundle, **changes)

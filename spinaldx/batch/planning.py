@@ -1,0 +1,167 @@
+"""Which studies a process takes, under which names, and how long it may take."""
+
+import json
+import statistics
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from spinaldx.batch import pseudonyms
+from spinaldx.batch.folders import check_replaceable
+from spinaldx.batch.resume import keep_as_is, read_stored, resume_key
+from spinaldx.batch.settings import BatchSettings
+from spinaldx.errors import StudyError, UsageError
+from spinaldx.study import StudySource
+
+RUNS = "runs"
+
+# Folders and files of the results that are no study.
+_RESERVED = {RUNS, "studies.csv"}
+
+# Until this machine has shown its own: one study on two CPU cores, PDF included.
+_SECONDS_PER_STUDY = 1.5
+_SECONDS_TO_START = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedStudy:
+    """One study of this process.
+
+    Attributes:
+        name: Of its folder below the output folder.
+        source: Where it is read.
+    """
+
+    name: str
+    source: StudySource
+
+
+@dataclass(frozen=True, slots=True)
+class BatchPlan:
+    """The studies of this process, in order.
+
+    Attributes:
+        studies: This shard's.
+        total: Studies of all shards.
+        warnings: Sentences for the user.
+    """
+
+    studies: tuple[PlannedStudy, ...]
+    total: int
+    warnings: tuple[str, ...] = ()
+
+
+def plan(sources: Sequence[StudySource], settings: BatchSettings) -> BatchPlan:
+    """Name the studies and take this shard's share.
+
+    Studies are sorted by name and dealt out in turn, so that processes given the
+    same input share it without talking to each other.
+
+    Args:
+        sources: From `find_studies`, the same in every shard.
+        settings: Output folder, shard, pseudonyms, masks.
+
+    Returns:
+        The plan; nothing but the pseudonyms' key file is written.
+
+    Raises:
+        StudyError: If there is no study at all.
+        UsageError: If two studies have one name, or a name is taken by a file of
+            the results.
+        OutputError: If a study's folder is there and is no result, or the key
+            file cannot be used.
+    """
+    if not sources:
+        message = "There is no study in the input."
+        raise StudyError(message)
+    ordered = sorted(sources, key=lambda source: source.name)
+    names = [source.name for source in ordered]
+    _check_names(names)
+    warnings = _unused_masks(settings.masks, names) if not settings.pseudonyms else ()
+    if settings.pseudonyms:
+        known = pseudonyms.assign(settings.out, names)
+        names = [known[name] for name in names]
+    studies = tuple(
+        PlannedStudy(name, source) for name, source in zip(names, ordered, strict=True)
+    )
+    mine = studies[settings.shard.number - 1 :: settings.shard.count]
+    for study in mine:
+        check_replaceable(settings.out / study.name)
+    return BatchPlan(mine, len(studies), warnings)
+
+
+def _check_names(names: Sequence[str]) -> None:
+    # Many file systems do not tell upper from lower case.
+    counts = Counter(name.casefold() for name in names)
+    if twice := sorted(name for name in names if counts[name.casefold()] > 1):
+        message = f"Several studies are named {twice[0]}."
+        raise UsageError(message, hint="Rename one of them.")
+    if taken := sorted(name for name in names if name.casefold() in _RESERVED):
+        message = f"A study cannot be named {taken[0]}."
+        raise UsageError(message, hint="Rename its folder or its case.")
+
+
+def _unused_masks(masks: Path | None, names: Sequence[str]) -> tuple[str, ...]:
+    if masks is None:
+        return ()
+    if not masks.is_dir():
+        message = f"{masks}: no such folder of masks."
+        raise UsageError(message)
+    folders = {path.name for path in masks.iterdir() if path.is_dir()}
+    if unused := sorted(folders - set(names)):
+        text = (
+            f"{len(unused)} folders of masks belong to no study, such as {unused[0]}."
+        )
+        return (text,)
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a run would do.
+
+    Attributes:
+        to_run: Names of studies that would be run.
+        to_keep: Names of those that are complete or failed, and unchanged.
+        seconds: Time it may take.
+        is_measured: Whether the time comes from earlier runs into this folder.
+    """
+
+    to_run: tuple[str, ...]
+    to_keep: tuple[str, ...]
+    seconds: float
+    is_measured: bool
+
+
+def estimate(the_plan: BatchPlan, settings: BatchSettings) -> Estimate:
+    """Say what a run would do; images already analysed are hashed, nothing else.
+
+    Raises:
+        UnreadableFileError: If an image cannot be read.
+    """
+    due: list[str] = []
+    kept: list[str] = []
+    for study in the_plan.studies:
+        stored = read_stored(settings.out / study.name, report=settings.report)
+        # A study that is not there is due whatever its key: no need to read it.
+        key = "" if stored is None else resume_key(study.source, study.name, settings)
+        outcome = keep_as_is(stored, study.name, key, settings)
+        (due if outcome is None else kept).append(study.name)
+    measured = _seconds_per_study(settings.out / RUNS)
+    each = _SECONDS_PER_STUDY if measured is None else measured
+    seconds = _SECONDS_TO_START + each * len(due) if due else 0.0
+    return Estimate(tuple(due), tuple(kept), seconds, measured is not None)
+
+
+def _seconds_per_study(runs: Path) -> float | None:
+    """Return the median over the studies of the latest run that computed any."""
+    for path in sorted(runs.glob("*.json"), reverse=True):
+        try:
+            studies = json.loads(path.read_text(encoding="utf-8"))["studies"]
+            found = [s["seconds"] for s in studies if s["outcome"] == "complete"]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        if found:
+            return float(statistics.median(found))
+    return None

@@ -1,0 +1,91 @@
+"""The first step of each study: is it due, and if so, its images."""
+
+import time
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+from spinaldx.batch.folders import clear_leftovers
+from spinaldx.batch.outcome import StudyOutcome
+from spinaldx.batch.planning import PlannedStudy
+from spinaldx.batch.pseudonyms import hide_names
+from spinaldx.batch.resume import find_masks, keep_as_is, read_stored, resume_key
+from spinaldx.batch.settings import BatchSettings
+from spinaldx.records import Mask, Volume
+from spinaldx.study import load_study, read_mask
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReadStudy:
+    """One study after reading.
+
+    Attributes:
+        study: Which.
+        key: Its resume key; empty when its files could not be read.
+        kept: Its outcome when it need not be run.
+        error: Why it cannot be run.
+        volumes: Its images, when neither.
+        masks: A person's masks by series.
+        seconds: Time that reading took.
+    """
+
+    study: PlannedStudy
+    key: str = ""
+    kept: StudyOutcome | None = None
+    error: Exception | None = None
+    volumes: tuple[Volume, ...] = ()
+    masks: dict[str, Mask] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+def read_study(
+    study: PlannedStudy, settings: BatchSettings, is_due: Future[bool]
+) -> ReadStudy:
+    """Decide about one study and read it.
+
+    Args:
+        study: Which.
+        settings: Of the run.
+        is_due: Set before the images are read, so that others can prepare.
+
+    Returns:
+        The study; what went wrong is in its `error`.
+    """
+    start = time.monotonic()
+    key = ""
+    try:
+        key, kept = _decide(study, settings)
+        is_due.set_result(kept is None)
+        if kept is not None:
+            return ReadStudy(study, key, kept=kept)
+        volumes = load_study(study.source, series=settings.series)
+        if settings.pseudonyms:
+            volumes = hide_names(volumes, study.source)
+        masks = _read_masks(study, volumes, settings)
+    except Exception as error:  # noqa: BLE001 - one broken study stops no other
+        return ReadStudy(study, key, error=error, seconds=time.monotonic() - start)
+    finally:
+        if not is_due.done():
+            is_due.set_result(False)
+    seconds = time.monotonic() - start
+    return ReadStudy(study, key, volumes=volumes, masks=masks, seconds=seconds)
+
+
+def _decide(
+    study: PlannedStudy, settings: BatchSettings
+) -> tuple[str, StudyOutcome | None]:
+    folder = settings.out / study.name
+    clear_leftovers(folder)
+    key = resume_key(study.source, study.name, settings)
+    stored = read_stored(folder, report=settings.report)
+    return key, keep_as_is(stored, study.name, key, settings)
+
+
+def _read_masks(
+    study: PlannedStudy, volumes: tuple[Volume, ...], settings: BatchSettings
+) -> dict[str, Mask]:
+    by_name = {volume.name: volume for volume in volumes}
+    return {
+        # The cascade refuses a mask of no series; until then any grid will do.
+        series: read_mask(path, by_name.get(series, volumes[0]))
+        for series, path in find_masks(settings.masks, study.name).items()
+    }

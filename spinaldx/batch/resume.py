@@ -1,0 +1,169 @@
+"""Whether a study must be run, and why."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from spinaldx.batch.folders import is_result
+from spinaldx.batch.outcome import Outcome, StudyOutcome
+from spinaldx.batch.settings import BatchSettings
+from spinaldx.errors import OutputError, UnreadableFileError
+from spinaldx.files import sha256_of
+from spinaldx.models import Networks
+from spinaldx.report.results import LESION_MASK, REPORT_PDF
+from spinaldx.report.table import PREDICTION_JSON, read_record, study_folders
+from spinaldx.study import StudySource
+
+# Goes up whenever the same input would give other results than before.
+RESULT_VERSION = 1
+
+_MASK_SUFFIXES = (".nii.gz", ".nii")
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What an earlier run left of one study.
+
+    Attributes:
+        outcome: `UNCHANGED` or `FAILED_BEFORE`.
+        resume_key: The key it was computed under.
+        is_whole: Whether the files that the settings ask for are there.
+        record: The JSON value.
+    """
+
+    outcome: Outcome
+    resume_key: str
+    is_whole: bool
+    record: dict[str, Any]
+
+
+def read_stored(folder: Path, *, report: bool) -> Stored | None:
+    """Look at what is there of a study.
+
+    Args:
+        folder: Of the study.
+        report: Whether the PDF is wanted.
+
+    Returns:
+        None when there is nothing, or nothing that can be read.
+    """
+    if not is_result(folder):
+        return None
+    try:
+        record = read_record(folder)
+    except OutputError:
+        return None
+    if not (folder / PREDICTION_JSON).is_file():
+        key = str(record.get("resume_key", ""))
+        return Stored(Outcome.FAILED_BEFORE, key, is_whole=True, record=record)
+    provenance = record.get("provenance")
+    if not isinstance(provenance, dict):
+        return None
+    wanted = [folder / REPORT_PDF] if report else []
+    wanted += [
+        folder / str(item.get("name")) / LESION_MASK for item in record["series"]
+    ]
+    return Stored(
+        outcome=Outcome.UNCHANGED,
+        resume_key=str(provenance.get("resume_key", "")),
+        is_whole=all(path.is_file() for path in wanted),
+        record=record,
+    )
+
+
+def resume_key(source: StudySource, name: str, settings: BatchSettings) -> str:
+    """Hash everything that decides the result of a study.
+
+    These are the bytes of its images and of a person's masks, the bundle, the
+    options and the version of the method. Device, engine and precision are left
+    out: a run may go on elsewhere, and results that differ in them are warned of.
+
+    Raises:
+        UnreadableFileError: If an image or mask cannot be read.
+    """
+    parts = {
+        "version": RESULT_VERSION,
+        "input": source.fingerprint(),
+        "masks": _hashes(find_masks(settings.masks, name)),
+        "bundle": settings.bundle.info.sha256,
+        "options": settings.cascade.as_json(),
+        "series": settings.series,
+        "pseudonyms": settings.pseudonyms,
+    }
+    text = json.dumps(parts, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def find_masks(folder: Path | None, study: str) -> dict[str, Path]:
+    """Return a person's masks of one study by series name."""
+    if folder is None or not (folder / study).is_dir():
+        return {}
+    found = {}
+    for path in sorted((folder / study).iterdir()):
+        suffix = next((end for end in _MASK_SUFFIXES if path.name.endswith(end)), "")
+        if suffix and not path.name.startswith("."):
+            found[path.name.removesuffix(suffix)] = path
+    return found
+
+
+def _hashes(masks: dict[str, Path]) -> dict[str, str]:
+    try:
+        return {series: sha256_of(path) for series, path in masks.items()}
+    except OSError as error:
+        message = f"A mask cannot be read: {error.strerror or 'no reason given'}."
+        raise UnreadableFileError(message) from error
+
+
+def keep_as_is(
+    stored: Stored | None, name: str, key: str, settings: BatchSettings
+) -> StudyOutcome | None:
+    """Return the outcome of a study that need not be run, None when it must."""
+    if stored is None or settings.overwrite or stored.resume_key != key:
+        return None
+    if stored.outcome is Outcome.UNCHANGED:
+        if not stored.is_whole:
+            return None
+        answer = str(stored.record.get("diagnosis", ""))
+        return StudyOutcome(name, Outcome.UNCHANGED, answer=answer)
+    if settings.retry_failed:
+        return None
+    return StudyOutcome(
+        study=name,
+        outcome=Outcome.FAILED_BEFORE,
+        exit_code=int(stored.record.get("exit_code") or 1),
+        message=str(stored.record.get("message", "")),
+        hint="It failed before and is unchanged; --retry-failed tries it again.",
+    )
+
+
+def other_results(
+    settings: BatchSettings, networks: Networks, planned: Sequence[str]
+) -> tuple[str, ...]:
+    """Name the weights, engine and precision of results that differ from this run's.
+
+    Args:
+        settings: Output folder and bundle.
+        networks: As opened.
+        planned: Studies of this run; those of other weights are computed anew.
+
+    Returns:
+        One text a kind; empty when all agree.
+    """
+    mine = settings.bundle.info.sha256, networks.engine, networks.precision
+    found = set()
+    for folder in study_folders(settings.out):
+        stored = read_stored(folder, report=False)
+        if stored is None or stored.outcome is not Outcome.UNCHANGED:
+            continue
+        provenance = stored.record["provenance"]
+        weights = provenance["weights"]
+        theirs = weights["sha256"], provenance["engine"], provenance["precision"]
+        is_planned = folder.name in planned
+        is_anew = is_planned and (settings.overwrite or theirs[0] != mine[0])
+        if theirs != mine and not is_anew:
+            label = f"{weights['name']} {weights['version']}"
+            found.add(f"{label} by {theirs[1]} in {theirs[2]}")
+    return tuple(sorted(found))

@@ -1,0 +1,88 @@
+"""The last step of each study: its folder, complete or failed."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from spinaldx.batch.folders import replaced_folder
+from spinaldx.batch.outcome import Outcome, StudyOutcome
+from spinaldx.batch.planning import PlannedStudy
+from spinaldx.batch.pseudonyms import hide_in_error
+from spinaldx.batch.settings import BatchSettings
+from spinaldx.errors import OutputError, SpinalDxError
+from spinaldx.records import CaseResult
+from spinaldx.report.results import WriteOptions, write_case, write_failure
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ComputedStudy:
+    """One study after computing.
+
+    Attributes:
+        study: Which.
+        key: Its resume key.
+        outcome: Its result, or what went wrong.
+        seconds: Time that reading and computing took.
+    """
+
+    study: PlannedStudy
+    key: str
+    outcome: CaseResult | Exception
+    seconds: float
+
+
+def write_study(computed: ComputedStudy, settings: BatchSettings) -> StudyOutcome:
+    """Write a study's folder as a whole; an older one is replaced.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    folder = settings.out / computed.study.name
+    if isinstance(computed.outcome, Exception):
+        return _write_failure(computed, computed.outcome, settings)
+    try:
+        _write_result(computed.outcome, folder, settings)
+    except OutputError:
+        raise
+    except Exception as error:  # noqa: BLE001 - one broken study stops no other
+        return _write_failure(computed, error, settings)
+    return StudyOutcome(
+        study=computed.study.name,
+        outcome=Outcome.COMPLETE,
+        answer=computed.outcome.prediction.diagnosis.value,
+    )
+
+
+def _write_result(result: CaseResult, folder: Path, settings: BatchSettings) -> None:
+    options = WriteOptions(
+        report=settings.report, probabilities=settings.cascade.keep_probabilities
+    )
+    with replaced_folder(folder) as writing:
+        write_case(result, writing, options)
+
+
+def _write_failure(
+    computed: ComputedStudy, error: Exception, settings: BatchSettings
+) -> StudyOutcome:
+    name = computed.study.name
+    # The only place where a foreign message appears: it may quote the input.
+    _log.debug("%s failed", name, exc_info=error)
+    if settings.pseudonyms:
+        error = hide_in_error(error, computed.study.source)
+    with replaced_folder(settings.out / name) as writing:
+        write_failure(
+            name,
+            error,
+            writing,
+            resume_key=computed.key,
+            weights=settings.bundle.info,
+        )
+    if isinstance(error, SpinalDxError):
+        code, message, hint = error.exit_code, error.message, error.hint
+    else:
+        code = 1
+        message = f"Internal error, {type(error).__name__}: a bug in spinaldx."
+        hint = "Run it again with -v and report what it says."
+    return StudyOutcome(name, Outcome.FAILED, code, message, hint)

@@ -1,0 +1,205 @@
+"""One study through the stages in order, nothing else."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spinaldx import __version__
+from spinaldx.errors import GeometryError, NoUsableSeriesError
+from spinaldx.grid import CropInputs, lesion_crops
+from spinaldx.models import Bundle, Networks
+from spinaldx.records import (
+    CaseResult,
+    Mask,
+    MaskOrigin,
+    Provenance,
+    QualityFlag,
+    SeriesResult,
+    SliceScore,
+    Volume,
+)
+from spinaldx.stages.classification import decide, score_slices
+from spinaldx.stages.heatmap import SeriesMaps, build_heatmaps
+from spinaldx.stages.lesions import (
+    LesionOptions,
+    keep_lesions,
+    lesion_flags,
+    main_cord,
+    measure_lesions,
+    number_lesions,
+)
+from spinaldx.stages.segmentation import Segmentation, SegmentationOptions, segment
+
+
+@dataclass(frozen=True, slots=True)
+class CascadeOptions:
+    """What a user may change about a result; part of its provenance.
+
+    Attributes:
+        needs_cord: Keep only lesions on the main cord, where the network finds one.
+        keep_probabilities: Carry lesion probabilities in the result.
+    """
+
+    needs_cord: bool = True
+    keep_probabilities: bool = False
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the options by name, as JSON values."""
+        return asdict(self)
+
+
+def run_case(
+    study: str,
+    volumes: Sequence[Volume],
+    networks: Networks,
+    bundle: Bundle,
+    options: CascadeOptions | None = None,
+    masks: Mapping[str, Mask] | None = None,
+) -> CaseResult:
+    """Take one study through segmentation, measurement, classes and heatmaps.
+
+    Args:
+        study: Name of the study, safe as a folder name.
+        volumes: Its sagittal T2w series, from head to foot.
+        networks: The bundle, opened.
+        bundle: Thresholds, cut-offs, grid and crops.
+        options: See there.
+        masks: A person's masks by series name; each replaces the network's. An
+            empty one means that the person sees no lesion.
+
+    Returns:
+        Everything that is written for a study.
+
+    Raises:
+        NoUsableSeriesError: If there is no volume.
+        GeometryError: If a mask fits no series, or not its grid.
+    """
+    if not volumes:
+        message = f"{study}: there is no sagittal T2w series."
+        raise NoUsableSeriesError(message)
+    options = options or CascadeOptions()
+    masks = masks or {}
+    _check_masks(study, volumes, masks)
+    cascade = _Cascade(networks, bundle, options)
+    seen = [cascade.look_at(volume, masks.get(volume.name)) for volume in volumes]
+    scores = [score for item in seen for score in item.slice_scores]
+    prediction = decide(scores, bundle.classifiers)
+    heatmaps = build_heatmaps([item.maps for item in seen], prediction, bundle.crop)
+    return CaseResult(
+        study=study,
+        series=tuple(
+            replace(item.result, heatmaps=of_series)
+            for item, of_series in zip(seen, heatmaps, strict=True)
+        ),
+        prediction=prediction,
+        provenance=Provenance(
+            program_version=__version__,
+            weights=bundle.info,
+            engine=networks.engine,
+            device=networks.device,
+            precision=networks.precision,
+            options=options.as_json(),
+        ),
+    )
+
+
+def _check_masks(
+    study: str, volumes: Sequence[Volume], masks: Mapping[str, Mask]
+) -> None:
+    names = [volume.name for volume in volumes]
+    if len(set(names)) < len(names):
+        message = f"{study}: two series have the same name."
+        raise GeometryError(message)
+    if unknown := sorted(set(masks) - set(names)):
+        message = f"{study}: a mask for {', '.join(unknown)}, but no such series."
+        hint = f"The series are: {', '.join(names)}."
+        raise GeometryError(message, hint=hint)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Marked:
+    """What is marked in one series: lesions, cord, and how sure the network was."""
+
+    mask: Mask
+    cord: NDArray[np.bool_] | None = None
+    segmentation: Segmentation | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Seen:
+    """One series after segmentation, measurement and scoring."""
+
+    result: SeriesResult
+    maps: SeriesMaps
+    slice_scores: tuple[SliceScore, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Cascade:
+    """What all series of a study share."""
+
+    networks: Networks
+    bundle: Bundle
+    options: CascadeOptions
+
+    def look_at(self, volume: Volume, drawn: Mask | None) -> _Seen:
+        marked = self._mark(volume) if drawn is None else self._adopt(volume, drawn)
+        parts = marked.segmentation
+        inputs = CropInputs(
+            volume, marked.mask.labels, parts.cord_probability if parts else None
+        )
+        crops = lesion_crops(inputs, self.bundle.segmentation.grid, self.bundle.crop)
+        scores = score_slices(volume.name, crops, self.networks)
+        keeps = drawn is None and self.options.keep_probabilities
+        result = SeriesResult(
+            volume=volume,
+            mask=marked.mask,
+            lesions=measure_lesions(marked.mask, volume, cord=marked.cord),
+            lesion_probability=parts.lesion_probability if parts and keeps else None,
+            flags=(*_origin_flags(marked), *lesion_flags(marked.mask)),
+        )
+        return _Seen(result, SeriesMaps(crops, scores.maps), scores.slice_scores)
+
+    def _mark(self, volume: Volume) -> _Marked:
+        options = self._lesion_options()
+        segmentation = self._segment(volume)
+        cord = main_cord(segmentation.cord_probability, options)
+        mask = keep_lesions(segmentation.lesion_probability, volume, options, cord=cord)
+        return _Marked(mask, cord, segmentation)
+
+    def _adopt(self, volume: Volume, drawn: Mask) -> _Marked:
+        mask = number_lesions(drawn, volume)
+        has_cord = "cord" in self.bundle.segmentation.network.outputs
+        if not has_cord or not mask.labels.any():
+            return _Marked(mask)
+        # The network still says where the cord is: classifiers and lengths use it.
+        segmentation = self._segment(volume)
+        cord = main_cord(segmentation.cord_probability, self._lesion_options())
+        return _Marked(mask, cord, segmentation)
+
+    def _segment(self, volume: Volume) -> Segmentation:
+        part = self.bundle.segmentation
+        options = SegmentationOptions(outputs=part.network.outputs)
+        return segment(volume, self.networks, part.grid, options)
+
+    def _lesion_options(self) -> LesionOptions:
+        part = self.bundle.segmentation
+        return LesionOptions(
+            threshold=part.threshold,
+            min_volume_mm3=part.min_lesion_mm3,
+            needs_cord=self.options.needs_cord,
+        )
+
+
+def _origin_flags(marked: _Marked) -> tuple[QualityFlag, ...]:
+    flags = []
+    if marked.mask.origin is MaskOrigin.PERSON:
+        message = "The lesion mask was drawn or corrected by a person."
+        flags.append(QualityFlag("person_mask", message, needs_review=False))
+    elif marked.cord is not None and not marked.cord.any():
+        message = "No spinal cord was found, so nothing could be marked on it."
+        flags.append(QualityFlag("cord_not_found", message))
+    return tuple(flags)
