@@ -16,11 +16,8 @@ import functools
 import hashlib
 import io
 import json
-import multiprocessing
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +39,7 @@ from spinaldx.simulation.patient import (
 )
 from spinaldx.simulation.scanner import scanner_grid, to_counts
 from spinaldx.simulation.vendors import vendor_of
+from spinaldx.simulation.workers import side_by_side
 from spinaldx.study import HEALTHY
 
 FORMATS = ("nifti", "dicom")
@@ -138,7 +136,7 @@ def simulate_cohort(
         for number, options in enumerate(plan, start=1)
     ]
     records: dict[str, dict[str, Any]] = {}
-    for record in _made(tasks, min(workers, len(tasks))):
+    for record in side_by_side(_make, tasks, workers):
         records[record["case"]] = record
         if progress is not None:
             progress(len(records), len(tasks))
@@ -253,25 +251,6 @@ def _described(out: Path) -> dict[str, Any] | None:
     if path.exists():
         return dict(json.loads(path.read_text(encoding="utf-8")))
     return {} if out.exists() and any(out.iterdir()) else None
-
-
-def _made(tasks: Sequence[_Task], workers: int) -> Iterator[dict[str, Any]]:
-    """Make the patients, in any order."""
-    if workers == 1:
-        yield from map(_make, tasks)
-        return
-    # A forked child would inherit the threads' locks of this process; spawn is
-    # also the only way that exists everywhere.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context)
-    try:
-        for finished in as_completed([pool.submit(_make, task) for task in tasks]):
-            yield finished.result()
-    except BrokenProcessPool as error:
-        message = "A worker process was killed, perhaps for want of memory."
-        raise OutputError(message, hint="Run again with fewer --workers.") from error
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _make(task: _Task) -> dict[str, Any]:
