@@ -25,9 +25,8 @@ first=${SLURM_ARRAY_TASK_MIN:-1}
 shard=$((${SLURM_ARRAY_TASK_ID:-1} - first + 1))/${SLURM_ARRAY_TASK_COUNT:-1}
 
 # As many threads as Slurm gave, not as the node has.
-export OMP_NUM_THREADS=${SLURM_CPUS_PER_TASK:-1}
-
-spinaldx predict "$studies" -o "$out" --shard "$shard" "$@" &
+spinaldx predict "$studies" -o "$out" --shard "$shard" \
+    --threads "${SLURM_CPUS_PER_TASK:-1}" "$@" &
 child=$!
 trap 'kill -TERM "$child" 2>/dev/null' TERM
 wait "$child"

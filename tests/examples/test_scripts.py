@@ -87,6 +87,7 @@ class TestSlurmArray:
         "SLURM_ARRAY_TASK_ID": "6",
         "SLURM_ARRAY_TASK_MIN": "4",
         "SLURM_ARRAY_TASK_COUNT": "8",
+        "SLURM_CPUS_PER_TASK": "4",
         "SLURM_JOB_ID": "77",
     }
 
@@ -94,7 +95,8 @@ class TestSlurmArray:
         done, calls = run("slurm_array.sh", [0], self.TASK)
 
         assert done.returncode == 0
-        assert calls == ["spinaldx predict studies -o out --shard 3/8 --no-report"]
+        options = "-o out --shard 3/8 --threads 4 --no-report"
+        assert calls == [f"spinaldx predict studies {options}"]
 
     def test_counts_failed_studies_as_done(self, run):
         assert run("slurm_array.sh", [6], self.TASK)[0].returncode == 0
