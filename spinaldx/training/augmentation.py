@@ -1,0 +1,308 @@
+"""Random changes of training windows that a scanner or a patient could make.
+
+Drawing is apart from doing: `draw_changes` gives numbers, the other functions
+apply them and are deterministic. Nothing is mirrored or stood on its head.
+Intensities are those of `grid`: reference tissue at 1, all of it in 0 to 2.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from spinaldx.grid import linear_weights
+from spinaldx.records import Float32Array
+
+_BRIGHTEST = 2.0
+
+# Knots of the random bias field and of the random bend, rows by columns.
+_BIAS_KNOTS = (5, 4)
+_BEND_KNOTS = (6, 4)
+
+
+@dataclass(frozen=True, slots=True)
+class AugmentationOptions:
+    """How far training windows may be changed; each bound is at full strength.
+
+    Attributes:
+        rotation_deg: Largest turn in the plane.
+        log_scale: Largest log of the zoom.
+        shear: Largest shear.
+        bend_px: Standard deviation of the smooth displacement.
+        log_gamma: Largest log of the exponent.
+        log_gain: Largest log of the factor on all intensities.
+        contrast: Largest relative change of contrast about the mean.
+        log_bias: Standard deviation of the log bias field.
+        noise: Largest standard deviation of the added noise.
+        blur_px: Largest standard deviation of the blur along one axis.
+        coarseness: Largest factor by which one axis loses resolution.
+        frequency: How often each change of intensity is made, 0 to 1.
+    """
+
+    rotation_deg: float = 12.0
+    log_scale: float = 0.2
+    shear: float = 0.06
+    bend_px: float = 1.5
+    log_gamma: float = 0.35
+    log_gain: float = 0.15
+    contrast: float = 0.3
+    log_bias: float = 0.25
+    noise: float = 0.10
+    blur_px: float = 1.0
+    coarseness: float = 2.0
+    frequency: float = 0.4
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Changes:
+    """What is done to each of N windows; ones and zeros where nothing is.
+
+    Attributes:
+        affine: Output to input pixel offsets from the centre, (N, 2, 2), rows
+            before columns.
+        bend_px: Displacements at coarse knots, (N, 2, 6, 4).
+        gamma: (N,).
+        gain: (N,).
+        contrast: (N,).
+        log_bias: Log bias field at coarse knots, (N, 1, 5, 4).
+        noise: Standard deviations, (N,).
+        blur_px: Standard deviations along rows and columns, (N, 2).
+        coarseness: Loss of resolution along rows and columns, (N, 2), 1 or more.
+        noise_seed: Seed of the noise's pixels.
+    """
+
+    affine: Float32Array
+    bend_px: Float32Array
+    gamma: Float32Array
+    gain: Float32Array
+    contrast: Float32Array
+    log_bias: Float32Array
+    noise: Float32Array
+    blur_px: Float32Array
+    coarseness: Float32Array
+    noise_seed: int
+
+
+def draw_changes(
+    generator: np.random.Generator, count: int, options: AugmentationOptions
+) -> Changes:
+    """Draw the changes of `count` windows, each on its own."""
+
+    def spread(*shape: int) -> Float32Array:
+        return generator.uniform(-1.0, 1.0, (count, *shape)).astype(np.float32)
+
+    def rare(*shape: int) -> Float32Array:
+        fires = generator.random((count, *shape)) < options.frequency
+        return fires.astype(np.float32)
+
+    def bell(*shape: int) -> Float32Array:
+        return generator.standard_normal((count, *shape)).astype(np.float32)
+
+    blur = np.abs(spread(2)) * rare(1) * options.blur_px
+    coarse = 1.0 + np.abs(spread(2)) * rare(2) * (options.coarseness - 1.0)
+    return Changes(
+        affine=_affine(spread(4), options),
+        bend_px=bell(2, *_BEND_KNOTS) * options.bend_px,
+        gamma=np.exp(spread() * rare() * options.log_gamma),
+        gain=np.exp(spread() * options.log_gain),
+        contrast=1.0 + spread() * rare() * options.contrast,
+        log_bias=bell(1, *_BIAS_KNOTS) * rare(1, 1, 1) * options.log_bias,
+        noise=np.abs(spread()) * rare() * options.noise,
+        blur_px=blur,
+        coarseness=coarse,
+        noise_seed=int(generator.integers(2**62)),
+    )
+
+
+def _affine(drawn: Float32Array, options: AugmentationOptions) -> Float32Array:
+    angle = np.deg2rad(options.rotation_deg) * drawn[:, 0]
+    scale = np.exp(options.log_scale * drawn[:, 1])
+    # The axes' zooms differ by a quarter of the common zoom at most.
+    squeeze = np.exp(options.log_scale / 4 * drawn[:, 2])
+    shear = options.shear * drawn[:, 3]
+    cosine, sine = np.cos(angle), np.sin(angle)
+    rows = np.stack((cosine * scale * squeeze, sine * scale + shear), axis=-1)
+    columns = np.stack((-sine * scale, cosine * scale / squeeze), axis=-1)
+    return np.stack((rows, columns), axis=1).astype(np.float32)
+
+
+def resample(layers: Tensor, changes: Changes, shape: tuple[int, int]) -> Tensor:
+    """Turn, zoom, shear and bend windows, cutting them out of larger ones.
+
+    Args:
+        layers: (N, C, H, W) around each window's centre.
+        changes: Of which `affine` and `bend_px` are used.
+        shape: Height and width of the windows given back.
+
+    Returns:
+        (N, C, h, w), linearly interpolated, 0 outside the layers.
+    """
+    height, width = shape
+    rows = torch.arange(height, dtype=torch.float32) - (height - 1) / 2
+    columns = torch.arange(width, dtype=torch.float32) - (width - 1) / 2
+    offsets = torch.stack(torch.meshgrid(rows, columns, indexing="ij"), dim=-1)
+    affine = torch.from_numpy(changes.affine)
+    places = torch.einsum("nab,hwb->nhwa", affine, offsets)
+    places = places + _smooth(changes.bend_px, shape).permute(0, 2, 3, 1)
+    # grid_sample wants columns first, -1 and 1 at the outer edges.
+    half = torch.tensor([layers.shape[3] / 2, layers.shape[2] / 2])
+    grid = places.flip(-1) / half
+    return functional.grid_sample(layers, grid, align_corners=False)
+
+
+def change_appearance(images: Tensor, changes: Changes) -> Tensor:
+    """Apply all changes of intensity in the order in which a scan meets them.
+
+    Args:
+        images: (N, 1, H, W), 0 to 2.
+        changes: All but the geometric ones are used.
+
+    Returns:
+        (N, 1, H, W), 0 to 2; what was exactly 0 stays so.
+    """
+    outside = images <= 0
+    images = change_gamma(images, changes.gamma)
+    images = change_contrast(images, changes.contrast)
+    height, width = images.shape[2:]
+    images = images * torch.exp(_smooth(changes.log_bias, (height, width)))
+    images = images * _per_window(changes.gain)
+    images = soften(images, changes)
+    noisy = add_noise(images, changes.noise, changes.noise_seed)
+    # Padding beyond the field of view is exactly 0 in inference too.
+    return torch.where(outside, torch.zeros_like(noisy), noisy).clamp(0.0, _BRIGHTEST)
+
+
+def change_gamma(images: Tensor, gamma: Float32Array) -> Tensor:
+    """Raise intensities to a power; 0 and the reference tissue at 1 stay."""
+    return images.clamp(min=0.0) ** _per_window(gamma)
+
+
+def change_contrast(images: Tensor, contrast: Float32Array) -> Tensor:
+    """Stretch intensities about the mean of the body; never below 0."""
+    inside = (images > 0).to(images.dtype)
+    mean = (images * inside).sum(dim=(1, 2, 3)) / inside.sum(dim=(1, 2, 3)).clamp(min=1)
+    centre = mean[:, None, None, None]
+    return ((images - centre) * _per_window(contrast) + centre).clamp(min=0.0)
+
+
+def add_noise(images: Tensor, noise: Float32Array, seed: int) -> Tensor:
+    """Add noise to both parts of a complex signal and take its magnitude."""
+    if not noise.any():
+        return images
+    generator = torch.Generator().manual_seed(seed)
+    shape = (2, *images.shape)
+    real, imaginary = torch.randn(shape, generator=generator) * _per_window(noise)
+    return torch.hypot(images + real, imaginary)
+
+
+def soften(images: Tensor, changes: Changes) -> Tensor:
+    """Blur and lose resolution along each axis, windows that need it only."""
+    touched = (changes.blur_px > 0).any(axis=1) | (changes.coarseness > 1).any(axis=1)
+    if not touched.any():
+        return images
+    rows, columns = (
+        torch.from_numpy(
+            np.stack(
+                [
+                    softening_matrix(
+                        images.shape[axis + 2],
+                        _rounded(changes.blur_px[window, axis]),
+                        _rounded(changes.coarseness[window, axis]),
+                    )
+                    for window in np.flatnonzero(touched)
+                ]
+            )
+        )
+        for axis in (0, 1)
+    )
+    chosen = torch.from_numpy(np.flatnonzero(touched))
+    softened = rows @ images[chosen, 0] @ columns.transpose(1, 2)
+    result = images.clone()
+    result[chosen, 0] = softened
+    return result
+
+
+def _rounded(value: float) -> float:
+    # Few distinct values, so that matrices can be kept.
+    return round(float(value) * 20) / 20
+
+
+@lru_cache(maxsize=2048)
+def softening_matrix(size: int, blur_px: float, coarseness: float) -> Float32Array:
+    """Weights that blur an axis and sample it down and up again.
+
+    Args:
+        size: Pixels along the axis.
+        blur_px: Standard deviation of the blur.
+        coarseness: Factor by which pixels grow in between, 1 or more.
+
+    Returns:
+        (size, size) float32; rows sum to 1.
+    """
+    matrix = np.eye(size, dtype=np.float32)
+    if blur_px > 0:
+        distance = np.arange(size)[:, None] - np.arange(size)[None, :]
+        bell = np.exp(-0.5 * (distance / blur_px) ** 2)
+        matrix = (bell / bell.sum(axis=1, keepdims=True)).astype(np.float32)
+    if coarseness > 1:
+        # Rounded up, so that the coarse grid covers the fine one.
+        coarse = int(np.ceil(size / coarseness))
+        down = linear_weights(size, 1.0, coarse, coarseness)
+        up = linear_weights(coarse, coarseness, size, 1.0)
+        joined = up @ _rows_to_one(down) @ matrix
+        matrix = _rows_to_one(joined)
+    return matrix
+
+
+def _rows_to_one(matrix: NDArray[np.floating]) -> Float32Array:
+    total = matrix.sum(axis=1, keepdims=True)
+    return np.asarray(matrix / np.where(total > 0, total, 1.0), dtype=np.float32)
+
+
+def _per_window(values: Float32Array) -> Tensor:
+    return torch.from_numpy(values)[:, None, None, None]
+
+
+def _smooth(knots: Float32Array, shape: tuple[int, int]) -> Tensor:
+    """Interpolate (N, C, h, w) knots to whole windows; the outer knots lie at edges."""
+    rows, columns = (
+        _knot_weights(knots.shape[axis + 2], shape[axis]) for axis in (0, 1)
+    )
+    return rows @ torch.from_numpy(knots) @ columns.T
+
+
+@lru_cache(maxsize=64)
+def _knot_weights(knots: int, size: int) -> Tensor:
+    unit = torch.eye(knots)[None, :, :, None]
+    smooth = functional.interpolate(unit, (size, 1), mode="bicubic", align_corners=True)
+    # One unit knot a channel gives one column of the matrix.
+    return smooth[0, :, :, 0].T.contiguous()
+
+
+def window_of(
+    stack: NDArray[np.generic], centre: tuple[int, int], shape: tuple[int, int]
+) -> Float32Array:
+    """Cut a window out of one slice, zero outside it.
+
+    Args:
+        stack: (H, W), any numeric type.
+        centre: Row and column of the window's middle.
+        shape: Height and width of the window.
+
+    Returns:
+        (h, w) float32.
+    """
+    window = np.zeros(shape, dtype=np.float32)
+    source, target = [], []
+    for axis in (0, 1):
+        first = centre[axis] - shape[axis] // 2
+        start, stop = max(first, 0), min(first + shape[axis], stack.shape[axis])
+        stop = max(stop, start)
+        source.append(slice(start, stop))
+        target.append(slice(start - first, stop - first))
+    window[target[0], target[1]] = stack[source[0], source[1]]
+    return window

@@ -1,0 +1,150 @@
+"""Training volumes on disk, on the networks' grid, read slice by slice.
+
+What a step needs is read from memory-mapped files, so memory does not grow with the
+number of patients. Entries are named by the bytes they were made from: a second run
+over the same table finds them, a changed mask makes a new one.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spinaldx.files import atomic_writer, sha256_of, write_json
+from spinaldx.grid import GridSpec, labels_to_grid, to_grid
+from spinaldx.records import Float32Array, Volume
+
+# Raise when what is stored for the same input changes.
+_FORMAT = 1
+
+# A pixel counts as inside from this share on.
+_INSIDE = 0.5
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LoadedSeries:
+    """One training series as read, everything on the volume's grid.
+
+    Attributes:
+        volume: The image.
+        lesion: Non-zero inside, (I, J, K).
+        cord: Non-zero inside, (I, J, K), or None.
+    """
+
+    volume: Volume
+    lesion: NDArray[np.uint8]
+    cord: NDArray[np.uint8] | None
+
+
+@dataclass(frozen=True, slots=True)
+class CachedSeries:
+    """What is known about a cached series without reading its pixels.
+
+    Attributes:
+        key: Name of its files.
+        shape: (S, H, W) on the grid.
+        lesion_slices: Slices with at least one lesion pixel.
+        has_cord: Whether a cord mask is stored.
+        pixel_mm3: Volume that one grid pixel stands for.
+    """
+
+    key: str
+    shape: tuple[int, int, int]
+    lesion_slices: tuple[int, ...]
+    has_cord: bool
+    pixel_mm3: float
+
+
+def cache_key(files: Iterable[Path], spec: GridSpec) -> str:
+    """Name a series by the bytes of its files and the grid."""
+    digest = hashlib.sha256(json.dumps([_FORMAT, asdict(spec)]).encode())
+    for path in files:
+        digest.update(sha256_of(path).encode())
+    return digest.hexdigest()[:32]
+
+
+class SeriesCache:
+    """A folder of cached series.
+
+    Args:
+        folder: Made when the first entry is stored.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def find(self, key: str) -> CachedSeries | None:
+        """Return what is known about an entry, or None when there is none."""
+        facts = self._folder / f"{key}.json"
+        if not facts.exists():
+            return None
+        value = json.loads(facts.read_text(encoding="utf-8"))
+        slices, height, width = value.pop("shape")
+        lesion_slices = tuple(value.pop("lesion_slices"))
+        return CachedSeries(
+            shape=(slices, height, width), lesion_slices=lesion_slices, **value
+        )
+
+    def store(self, key: str, series: LoadedSeries, spec: GridSpec) -> CachedSeries:
+        """Bring a series to the grid and keep it.
+
+        Raises:
+            OutputError: If the disk is full or cannot be written.
+            GeometryError: If image and masks differ in shape.
+        """
+        image = to_grid(series.volume, spec)
+        lesion = labels_to_grid(series.lesion, image.transform)
+        arrays: dict[str, NDArray[np.generic]] = {
+            "image": image.pixels.astype(np.float16),
+            "lesion": _bytes(lesion),
+        }
+        if series.cord is not None:
+            arrays["cord"] = _bytes(labels_to_grid(series.cord, image.transform))
+        for name, array in arrays.items():
+            self._write(key, name, array)
+        inside = (lesion >= _INSIDE).any(axis=(1, 2))
+        facts = CachedSeries(
+            key=key,
+            shape=image.transform.shape,
+            lesion_slices=tuple(np.flatnonzero(inside).tolist()),
+            has_cord=series.cord is not None,
+            pixel_mm3=spec.pixel_mm**2 * image.transform.spacing_mm[0],
+        )
+        # Written last: an entry without it is not found.
+        write_json(self._folder / f"{key}.json", asdict(facts))
+        return facts
+
+    def store_arrays(self, key: str, arrays: Mapping[str, NDArray[np.generic]]) -> None:
+        """Keep further arrays beside a series, such as crops.
+
+        Raises:
+            OutputError: If the disk is full or cannot be written.
+        """
+        for name, array in arrays.items():
+            self._write(key, name, array)
+
+    def has(self, key: str, name: str) -> bool:
+        """Whether an array is stored."""
+        return self._path(key, name).exists()
+
+    def read(self, key: str, name: str) -> NDArray[np.generic]:
+        """Return a stored array without loading it: a read-only memory map."""
+        # An empty array cannot be mapped.
+        path = self._path(key, name)
+        array: NDArray[np.generic] = np.load(path, mmap_mode="r", allow_pickle=False)
+        return array
+
+    def _path(self, key: str, name: str) -> Path:
+        return self._folder / f"{key}.{name}.npy"
+
+    def _write(self, key: str, name: str, array: NDArray[np.generic]) -> None:
+        with atomic_writer(self._path(key, name)) as stream:
+            np.save(stream, array, allow_pickle=False)
+
+
+def _bytes(shares: Float32Array) -> NDArray[np.uint8]:
+    return np.asarray(np.rint(shares * 255.0), dtype=np.uint8)

@@ -1,0 +1,133 @@
+"""Cut-offs, margins, temperatures and thresholds, from held-out patients alone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Scores = NDArray[np.float64]
+Truth = NDArray[np.generic]
+
+# Temperatures tried; with few patients none outside is believed.
+_TEMPERATURES = np.exp(np.linspace(np.log(0.5), np.log(5.0), 181))
+
+# The margin holds this share of the patients, and is never wider than this.
+_UNDECIDED_SHARE = 0.1
+_WIDEST_MARGIN = 0.15
+
+# Cut-offs stay away from the ends, where a new scanner would tip every answer.
+_LOWEST_CUT_OFF = 0.15
+
+# Means are kept this far from 0 and 1, where the logit ends.
+_TINY = 1e-7
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What turns a classifier's mean softmax into an answer.
+
+    Attributes:
+        temperature: The logit of the mean is divided by it.
+        cut_off: At or above it the answer is class 1.
+        margin: Nearer to the cut-off than this is undecided.
+        patients: How many it was fitted on.
+    """
+
+    temperature: float = 1.0
+    cut_off: float = 0.5
+    margin: float = 0.0
+    patients: int = 0
+
+
+def fit_decision(truth: Truth, scores: Scores) -> Decision:
+    """Fit temperature, cut-off and margin of one classifier.
+
+    Args:
+        truth: Classes 0 and 1 of the patients, (N,).
+        scores: Mean softmax of class 1 over each patient's slices, (N,).
+
+    Returns:
+        The plain decision at 0.5 when a class has fewer than two patients.
+    """
+    ones = int((truth == 1).sum())
+    if min(ones, len(truth) - ones) < 2:
+        return Decision(patients=len(truth))
+    temperature = fit_temperature(truth, scores)
+    calibrated = apply_temperature(scores, temperature)
+    cut_off = youden_cut_off(truth, calibrated)
+    distance = np.abs(calibrated - cut_off)
+    margin = min(float(np.quantile(distance, _UNDECIDED_SHARE)), _WIDEST_MARGIN)
+    return Decision(temperature, cut_off, margin, len(truth))
+
+
+def fit_temperature(truth: Truth, scores: Scores) -> float:
+    """Return the temperature with the smallest log loss, each class weighing half."""
+    losses = []
+    is_one = truth == 1
+    for temperature in _TEMPERATURES:
+        calibrated = np.clip(apply_temperature(scores, temperature), _TINY, 1 - _TINY)
+        ones, zeros = calibrated[is_one], calibrated[~is_one]
+        losses.append(-np.log(ones).mean() - np.log(1.0 - zeros).mean())
+    return float(round(_TEMPERATURES[int(np.argmin(losses))], 4))
+
+
+def apply_temperature(scores: Scores, temperature: float) -> Scores:
+    """Divide the logits of scores by a temperature."""
+    safe = np.clip(scores, _TINY, 1.0 - _TINY)
+    logits = np.log(safe / (1.0 - safe)) / temperature
+    return np.asarray(1.0 / (1.0 + np.exp(-logits)))
+
+
+def youden_cut_off(truth: Truth, scores: Scores) -> float:
+    """Return the cut-off with the largest sensitivity plus specificity.
+
+    Candidates lie half-way between neighbouring scores. Of equally good ones the
+    middle of the one nearest to 0.5 is taken.
+
+    Returns:
+        0.15 to 0.85.
+    """
+    order = np.unique(scores)
+    candidates = np.concatenate(([0.5], (order[1:] + order[:-1]) / 2))
+    candidates = np.clip(candidates, _LOWEST_CUT_OFF, 1.0 - _LOWEST_CUT_OFF)
+    ones, zeros = scores[truth == 1], scores[truth == 0]
+    youden = [(ones >= cut).mean() + (zeros < cut).mean() for cut in candidates]
+    best = candidates[np.isclose(youden, max(youden))]
+    return float(round(best[int(np.argmin(np.abs(best - 0.5)))], 4))
+
+
+@dataclass(frozen=True, slots=True)
+class MaskChoice:
+    """Which voxels become lesions.
+
+    Attributes:
+        threshold: Lesion probability from which a voxel is marked.
+        min_lesion_mm3: Components below this volume are left out.
+    """
+
+    threshold: float = 0.5
+    min_lesion_mm3: float = 30.0
+
+
+# Tried on the held-out patients; the first is kept unless another is better.
+MASK_CHOICES = tuple(
+    MaskChoice(threshold, size)
+    for size in (30.0, 60.0, 15.0)
+    for threshold in (0.5, 0.35, 0.65)
+)
+
+
+def choose_mask(scores: Sequence[Sequence[float]]) -> MaskChoice:
+    """Return the choice with the best mean score over patients.
+
+    Args:
+        scores: One row a patient, one column a member of `MASK_CHOICES`.
+
+    Returns:
+        The first choice when there is no patient.
+    """
+    if not scores:
+        return MASK_CHOICES[0]
+    means = np.asarray(scores).mean(axis=0)
+    return MASK_CHOICES[int(np.argmax(np.round(means, 6)))]

@@ -1,0 +1,106 @@
+"""The patients of a table: their series, read one at a time."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from spinaldx.records import Volume
+from spinaldx.study.archive import ImageFile
+from spinaldx.study.cases import HEALTHY
+from spinaldx.study.masks import read_mask
+from spinaldx.study.nifti import is_nifti_name, read_image
+from spinaldx.study.series import CaseRow
+from spinaldx.training.cache import LoadedSeries
+
+
+@dataclass(frozen=True, slots=True)
+class Patient:
+    """One case of the table.
+
+    Attributes:
+        name: As in the table.
+        diagnosis: One of the four diseases or ``healthy``.
+        split: As in the table, or empty.
+        rows: One a series.
+        age: Years, or None.
+        sex: ``F``, ``M`` or empty.
+    """
+
+    name: str
+    diagnosis: str
+    split: str
+    rows: tuple[CaseRow, ...]
+    age: float | None = None
+    sex: str = ""
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether the table says that there is no lesion."""
+        return self.diagnosis == HEALTHY
+
+
+def group_patients(rows: Sequence[CaseRow]) -> tuple[Patient, ...]:
+    """Join the rows of each case, in the order of the table.
+
+    What a later row says differently from the first is a matter for the lint.
+    """
+    groups: dict[str, list[CaseRow]] = {}
+    for row in rows:
+        groups.setdefault(row.case, []).append(row)
+    return tuple(
+        Patient(
+            name=name,
+            diagnosis=members[0].diagnosis,
+            split=members[0].split,
+            rows=tuple(members),
+            age=members[0].age,
+            sex=members[0].sex,
+        )
+        for name, members in groups.items()
+    )
+
+
+def read_series(row: CaseRow) -> LoadedSeries:
+    """Read image, lesion mask and, where there is one, cord mask of a row.
+
+    Raises:
+        StudyError: If a file cannot be read or is no sagittal T2w image.
+        GeometryError: If a mask is not on the image's grid.
+    """
+    volume = read_volume(row)
+    lesion = np.zeros(volume.voxels.shape, np.uint8)
+    if row.mask is not None:
+        lesion = read_mask(row.mask, volume).labels
+    cord = None if row.cord is None else read_mask(row.cord, volume).labels
+    return LoadedSeries(volume, lesion, cord)
+
+
+def series_files(row: CaseRow) -> tuple[Path, ...]:
+    """List the files that a row's training data are made from."""
+    named = [path for path in (row.t2w, row.mask, row.cord) if path is not None]
+    files: list[Path] = []
+    for path in named:
+        files += sorted(path.rglob("*")) if path.is_dir() else [path]
+    return tuple(path for path in files if path.is_file())
+
+
+def read_volume(row: CaseRow) -> Volume:
+    """Read the image of a row.
+
+    Raises:
+        StudyError: If it cannot be read or is no sagittal T2w image.
+    """
+    path = row.t2w
+    if path is None or not is_nifti_name(path.name):
+        raise NotImplementedError
+    image = read_image(ImageFile(path))
+    name = row.series or "t2w"
+    return Volume(
+        image.voxels,
+        image.header.affine_ras,
+        name,
+        flags=image.flags,
+        source_sha256=image.sha256,
+    )

@@ -1,0 +1,55 @@
+"""Losses: cross-entropy with soft Dice for masks, cross-entropy for classes."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+# Keeps the overlap of an empty truth with an empty answer defined and smooth.
+_SMOOTH = 1.0
+
+
+def soft_dice_loss(probabilities: Tensor, truth: Tensor) -> Tensor:
+    """One minus the overlap of a whole batch, so that empty slices do not shout.
+
+    Args:
+        probabilities: (N, H, W), 0 to 1.
+        truth: (N, H, W), 0 to 1; partial volume is allowed.
+
+    Returns:
+        Scalar, 0 when equal and binary.
+    """
+    overlap = (probabilities * truth).sum()
+    total = probabilities.sum() + truth.sum()
+    return 1.0 - (2.0 * overlap + _SMOOTH) / (total + _SMOOTH)
+
+
+def segmentation_loss(logits: Tensor, truth: Tensor, known: Tensor) -> Tensor:
+    """Cross-entropy plus soft Dice, mean over the outputs.
+
+    Args:
+        logits: (N, C, H, W).
+        truth: (N, C, H, W), 0 to 1.
+        known: (N, C), 1 where a person marked that output, 0 where nobody did:
+            a table without cord masks trains the lesion output alone.
+
+    Returns:
+        Scalar.
+    """
+    logits = logits.float()
+    entropy = functional.binary_cross_entropy_with_logits(
+        logits, truth, reduction="none"
+    ).mean(dim=(2, 3))
+    losses = []
+    for channel in range(logits.shape[1]):
+        weight = known[:, channel]
+        share = (entropy[:, channel] * weight).sum() / weight.sum().clamp(min=1.0)
+        masked = weight[:, None, None]
+        probabilities = torch.sigmoid(logits[:, channel]) * masked
+        overlap = soft_dice_loss(probabilities, truth[:, channel] * masked)
+        losses.append(share + overlap * weight.max())
+    return torch.stack(losses).mean()
+
+
+def classification_loss(logits: Tensor, classes: Tensor) -> Tensor:
+    """Cross-entropy of (N, 2) logits with (N,) classes."""
+    return functional.cross_entropy(logits.float(), classes)

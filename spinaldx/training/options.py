@@ -1,0 +1,171 @@
+"""What a training run may be told, with the defaults that measured best."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from spinaldx.errors import UsageError
+from spinaldx.grid import CropSpec, GridSpec
+from spinaldx.models.specs import DenseNetSpec, MultiResUNetSpec
+
+
+class Stage(StrEnum):
+    """Which networks are trained; the others come from the initial bundle."""
+
+    SEGMENTATION = "segmentation"
+    CLASSIFICATION = "classification"
+    ALL = "all"
+
+
+class MaskSource(StrEnum):
+    """Which lesion masks the classifiers learn from."""
+
+    TRUTH = "truth"
+    PREDICTED = "predicted"
+    MIXED = "mixed"
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkPreset:
+    """Sizes of the networks when training starts from scratch.
+
+    Attributes:
+        segmentation: The segmentation network.
+        classifier: Each of the three classifiers.
+    """
+
+    segmentation: MultiResUNetSpec
+    classifier: DenseNetSpec
+
+
+# `reference` is the paper's; the others are the variants of docs/experiments.md.
+PRESETS = {
+    "tiny": NetworkPreset(
+        MultiResUNetSpec(base_width=4, levels=3, stem=2, channel_multiple=4),
+        DenseNetSpec(blocks=(1, 1, 1, 1), growth=4, initial_features=8),
+    ),
+    "small": NetworkPreset(
+        MultiResUNetSpec(base_width=32, levels=4, stem=2, channel_multiple=16),
+        DenseNetSpec(blocks=(4, 6, 8, 6), growth=16, initial_features=32),
+    ),
+    "fast": NetworkPreset(
+        MultiResUNetSpec(base_width=32, levels=5, stem=2, channel_multiple=16),
+        DenseNetSpec(),
+    ),
+    "reference": NetworkPreset(MultiResUNetSpec(), DenseNetSpec()),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """When training ends: by the clock, or after a number of steps.
+
+    Attributes:
+        minutes: Wall time of all networks together; steps are planned from the
+            pace measured after a warm-up.
+        epochs: Instead of minutes: passes over the training slices.
+    """
+
+    minutes: float | None = None
+    epochs: float | None = None
+
+    def __post_init__(self) -> None:
+        if (self.minutes is None) == (self.epochs is None):
+            message = "Give either --minutes or --epochs."
+            raise UsageError(message)
+        if (self.minutes or self.epochs or 0) <= 0:
+            message = "The training budget must be positive."
+            raise UsageError(message)
+
+
+@dataclass(frozen=True, slots=True)
+class Compute:
+    """Where and how numbers are crunched.
+
+    Attributes:
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        precision: ``auto``, ``fp32`` or ``bf16``; weights stay fp32 in any case.
+        threads: Of the network; 0 leaves it to torch. The same number is needed
+            for the same bytes.
+    """
+
+    device: str = "auto"
+    precision: str = "auto"
+    threads: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentationOptions:
+    """How the segmentation network is trained.
+
+    Attributes:
+        patch: Height and width of a training window in grid pixels.
+        batch_size: Windows a step.
+        learning_rate: Highest of the schedule.
+        healthy_share: Share of windows from slices without a lesion.
+        time_share: Share of the minutes when classifiers are trained too.
+    """
+
+    patch: tuple[int, int] = (192, 160)
+    batch_size: int = 8
+    learning_rate: float = 2e-3
+    healthy_share: float = 0.4
+    time_share: float = 0.65
+
+
+@dataclass(frozen=True, slots=True)
+class ClassifierOptions:
+    """How the classifiers are trained.
+
+    Attributes:
+        batch_size: Crops a step, half of each class.
+        learning_rate: Highest of the schedule.
+        mask_source: Which lesion masks they learn from.
+    """
+
+    batch_size: int = 16
+    learning_rate: float = 1e-3
+    mask_source: MaskSource = MaskSource.MIXED
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingOptions:
+    """Everything that decides what a run learns.
+
+    Attributes:
+        budget: When it ends.
+        stage: Which networks.
+        init: ``scratch``, or name or folder of the bundle to start from.
+        network: Preset for `scratch`.
+        seed: Of weights, splits, windows and augmentation.
+        fraction: Share of the training patients used; smaller ones are subsets.
+        compute: Device, precision, threads.
+        segmentation: Of the segmentation network.
+        classifier: Of the classifiers.
+        grid: For `scratch`; else the initial bundle's.
+        crop: For `scratch`; else the initial bundle's.
+        imagenet: Safetensors file with torchvision's DenseNet121, or empty.
+        checkpoint_s: Seconds between checkpoints.
+    """
+
+    budget: Budget
+    stage: Stage = Stage.ALL
+    init: str = "scratch"
+    network: str = "fast"
+    seed: int = 0
+    fraction: float = 1.0
+    compute: Compute = field(default_factory=Compute)
+    segmentation: SegmentationOptions = field(default_factory=SegmentationOptions)
+    classifier: ClassifierOptions = field(default_factory=ClassifierOptions)
+    grid: GridSpec = field(default_factory=GridSpec)
+    crop: CropSpec = field(default_factory=CropSpec)
+    imagenet: str = ""
+    checkpoint_s: float = 120.0
+
+    def __post_init__(self) -> None:
+        if self.network not in PRESETS:
+            message = f"Unknown network {self.network}."
+            hint = f"Known: {', '.join(PRESETS)}."
+            raise UsageError(message, hint=hint)
+        if not 0 < self.fraction <= 1:
+            message = "A fraction must lie above 0 and at most at 1."
+            raise UsageError(message)

@@ -1,0 +1,128 @@
+"""What the segmentation network makes of whole patients, as the cascade uses it."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spinaldx.grid import CropInputs, CropSpec, GridSpec, lesion_crops
+from spinaldx.records import Disease, Float32Array, Volume
+from spinaldx.stages.lesions import LesionOptions, keep_lesions, main_cord
+from spinaldx.stages.segmentation import (
+    Segmentation,
+    SegmentationOptions,
+    segment,
+)
+from spinaldx.training.cache import LoadedSeries, SeriesCache
+from spinaldx.training.calibration import MASK_CHOICES, MaskChoice
+from spinaldx.training.cases import Patient, read_series
+from spinaldx.training.classification import CropSample, CropSet
+from spinaldx.training.inference import SegmentationInTraining
+from spinaldx.training.segmentation import patient_score
+
+_TRUTH, _PREDICTED, _CROPS = "truth", "predicted", "crops"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Segmenter:
+    """A trained segmentation network with its preprocessing.
+
+    Attributes:
+        networks: The network.
+        grid: Its grid.
+        outputs: What its channels are.
+        digest: Names the weights, so that stored crops of others are not used.
+    """
+
+    networks: SegmentationInTraining
+    grid: GridSpec
+    outputs: tuple[str, ...]
+    digest: str
+
+    def segment(self, volume: Volume) -> Segmentation:
+        """Return the probabilities of a whole image."""
+        options = SegmentationOptions(outputs=self.outputs)
+        return segment(volume, self.networks, self.grid, options)
+
+
+def mark(
+    segmentation: Segmentation, volume: Volume, choice: MaskChoice
+) -> NDArray[np.uint8]:
+    """Return the lesions that the cascade would mark, (I, J, K) uint8."""
+    options = LesionOptions(
+        threshold=choice.threshold, min_volume_mm3=choice.min_lesion_mm3
+    )
+    cord = main_cord(segmentation.cord_probability, options)
+    mask = keep_lesions(segmentation.lesion_probability, volume, options, cord=cord)
+    return mask.labels
+
+
+def score_choices(patient: Patient, segmenter: Segmenter) -> list[float]:
+    """Return a patient's score under each of `MASK_CHOICES`."""
+    counts = np.zeros((len(MASK_CHOICES), 3))
+    for row in patient.rows:
+        series = read_series(row)
+        segmentation = segmenter.segment(series.volume)
+        true = series.lesion != 0
+        for place, choice in enumerate(MASK_CHOICES):
+            marked = mark(segmentation, series.volume, choice) != 0
+            voxels = marked.sum(), true.sum(), (marked & true).sum()
+            counts[place] += np.array(voxels) * series.volume.voxel_mm3
+    return [patient_score(*row) for row in counts]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CropMaker:
+    """Cuts the classifiers' crops of a patient and keeps them on disk.
+
+    Attributes:
+        cache: Where.
+        segmenter: Gives the cord, and the lesions for predicted masks.
+        choice: How lesions are marked.
+        crop: The classifiers' windows.
+    """
+
+    cache: SeriesCache
+    segmenter: Segmenter
+    choice: MaskChoice
+    crop: CropSpec
+
+    def make(self, patient: Patient) -> CropSample:
+        """Return a diseased patient's crops with both kinds of mask."""
+        kinds: dict[str, list[CropSet]] = {_TRUTH: [], _PREDICTED: []}
+        for row in patient.rows:
+            series = read_series(row)
+            keys = {kind: self._key(series, kind) for kind in kinds}
+            if not all(self.cache.has(key, _CROPS) for key in keys.values()):
+                self._store(series, keys)
+            for kind, key in keys.items():
+                count = len(self.cache.read(key, _CROPS))
+                kinds[kind] += [CropSet(key, count)] if count else []
+        disease = Disease(patient.diagnosis)
+        truth, predicted = tuple(kinds[_TRUTH]), tuple(kinds[_PREDICTED])
+        return CropSample(patient.name, disease, truth, predicted)
+
+    def _store(self, series: LoadedSeries, keys: Mapping[str, str]) -> None:
+        segmentation = self.segmenter.segment(series.volume)
+        masks = {
+            _TRUTH: series.lesion,
+            _PREDICTED: mark(segmentation, series.volume, self.choice),
+        }
+        for kind, key in keys.items():
+            crops = self._cut(series.volume, masks[kind], segmentation.cord_probability)
+            self.cache.store_arrays(key, {_CROPS: crops.astype(np.float16)})
+
+    def _cut(
+        self, volume: Volume, lesion: NDArray[np.uint8], cord: Float32Array | None
+    ) -> Float32Array:
+        inputs = CropInputs(volume, lesion, cord)
+        return lesion_crops(inputs, self.segmenter.grid, self.crop).pixels
+
+    def _key(self, series: LoadedSeries, kind: str) -> str:
+        digest = hashlib.sha256(series.volume.source_sha256.encode())
+        digest.update(np.ascontiguousarray(series.lesion).tobytes())
+        told = (kind, self.segmenter.digest, self.choice, self.crop)
+        digest.update(repr(told).encode())
+        return digest.hexdigest()[:32]

@@ -1,0 +1,222 @@
+"""The segmentation network's objective: windows of slices, validation by patient."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from spinaldx.training.augmentation import (
+    AugmentationOptions,
+    change_appearance,
+    draw_changes,
+    resample,
+    window_of,
+)
+from spinaldx.training.cache import CachedSeries, SeriesCache
+from spinaldx.training.losses import segmentation_loss
+from spinaldx.training.options import SegmentationOptions
+
+# Windows are cut this much larger, so that turning leaves no empty corners.
+_ROOM = 1.4
+
+# Where a window's centre comes from: inside the cord, or anywhere.
+_CORD_SHARE = 0.6
+
+_INSIDE = 0.5
+_INSIDE_BYTE = 128
+
+# Slices that go through the network together in validation.
+_VALIDATION_BATCH = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One series that a loop may draw from.
+
+    Attributes:
+        case: Name of the patient.
+        diagnosis: Group of the patient, ``healthy`` without a lesion.
+        series: Its entry in the cache.
+    """
+
+    case: str
+    diagnosis: str
+    series: CachedSeries
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Window:
+    image: NDArray[np.float32]
+    truth: NDArray[np.float32]
+    known: tuple[float, float]
+
+
+@dataclass(slots=True, eq=False)
+class SegmentationObjective:
+    """Windows from training patients, Dice of validation patients.
+
+    Attributes:
+        cache: Where the pixels are.
+        training: Series to learn from.
+        validation: Series to validate on.
+        options: Window size, batch size, shares.
+        outputs: Names of the network's outputs, of ``lesion`` and ``cord``.
+        seed: Of everything drawn.
+        augmentation: How far windows are changed.
+        device: Where validation runs.
+    """
+
+    cache: SeriesCache
+    training: Sequence[Sample]
+    validation: Sequence[Sample]
+    options: SegmentationOptions
+    outputs: tuple[str, ...] = ("lesion", "cord")
+    seed: int = 0
+    augmentation: AugmentationOptions = field(default_factory=AugmentationOptions)
+    device: str = "cpu"
+    _groups: list[list[Sample]] = field(init=False)
+    _others: list[Sample] = field(init=False)
+
+    def __post_init__(self) -> None:
+        diseased: dict[str, list[Sample]] = {}
+        for sample in self.training:
+            if sample.series.lesion_slices:
+                diseased.setdefault(sample.diagnosis, []).append(sample)
+        self._groups = list(diseased.values())
+        self._others = [
+            sample
+            for sample in self.training
+            if len(sample.series.lesion_slices) < sample.series.shape[0]
+        ]
+
+    @property
+    def batch_size(self) -> int:
+        """Windows a batch."""
+        return self.options.batch_size
+
+    def make_batch(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Make the batch of a step.
+
+        Returns:
+            Images (N, 1, H, W) 0 to 2, truths (N, outputs, H, W) 0 to 1, and which
+            truths are known, (N, outputs).
+        """
+        generator = np.random.default_rng((self.seed, step))
+        windows = [self._draw_window(generator) for _ in range(self.batch_size)]
+        changes = draw_changes(generator, self.batch_size, self.augmentation)
+        layers = np.stack(
+            [np.concatenate((one.image[None], one.truth)) for one in windows]
+        )
+        shape = self.options.patch
+        sampled = resample(torch.from_numpy(layers), changes, shape)
+        images = change_appearance(sampled[:, :1], changes)
+        known = torch.tensor([one.known for one in windows])[:, : len(self.outputs)]
+        truth = sampled[:, 1 : 1 + len(self.outputs)].contiguous()
+        return images, truth, known
+
+    def loss(self, network: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
+        """Return cross-entropy plus soft Dice of a batch."""
+        images, truth, known = batch
+        return segmentation_loss(network(images), truth, known)
+
+    def validate(self, network: nn.Module) -> tuple[float, ...]:
+        """Return the mean score of the validation patients on the grid."""
+        scores = []
+        for samples in by_case(self.validation).values():
+            counts = [self._count(network, sample) for sample in samples]
+            marked, true, overlap = (
+                sum(column) for column in zip(*counts, strict=True)
+            )
+            scores.append(patient_score(marked, true, overlap))
+        return (float(np.mean(scores)) if scores else 0.0,)
+
+    def _draw_window(self, generator: np.random.Generator) -> _Window:
+        healthy = generator.random() < self.options.healthy_share
+        if (healthy or not self._groups) and self._others:
+            sample, index = self._healthy_slice(generator)
+        else:
+            sample, index = self._lesion_slice(generator)
+        series = sample.series
+        lesion = np.asarray(self.cache.read(series.key, "lesion")[index])
+        cord = None
+        if series.has_cord:
+            cord = np.asarray(self.cache.read(series.key, "cord")[index])
+        marked = lesion if index in series.lesion_slices else cord
+        centre = self._centre(generator, marked, lesion.shape)
+        image = self.cache.read(series.key, "image")[index]
+        height, width = self.options.patch
+        shape = (round(height * _ROOM), round(width * _ROOM))
+        truth = np.zeros((2, *shape), dtype=np.float32)
+        truth[0] = window_of(lesion, centre, shape) / 255.0
+        if cord is not None:
+            truth[1] = window_of(cord, centre, shape) / 255.0
+        known = (1.0, 1.0 if cord is not None else 0.0)
+        return _Window(window_of(image, centre, shape), truth, known)
+
+    def _lesion_slice(self, generator: np.random.Generator) -> tuple[Sample, int]:
+        group = self._groups[generator.integers(len(self._groups))]
+        sample = group[generator.integers(len(group))]
+        slices = sample.series.lesion_slices
+        return sample, slices[generator.integers(len(slices))]
+
+    def _healthy_slice(self, generator: np.random.Generator) -> tuple[Sample, int]:
+        sample = self._others[generator.integers(len(self._others))]
+        lesion_slices = set(sample.series.lesion_slices)
+        slices = [i for i in range(sample.series.shape[0]) if i not in lesion_slices]
+        return sample, slices[generator.integers(len(slices))]
+
+    def _centre(
+        self,
+        generator: np.random.Generator,
+        marked: NDArray[np.uint8] | None,
+        shape: tuple[int, ...],
+    ) -> tuple[int, int]:
+        """Choose a window's centre: near what is marked, or anywhere."""
+        height, width = self.options.patch
+        jitter = generator.uniform(-0.35, 0.35, 2) * (height, width)
+        inside = np.flatnonzero(marked >= _INSIDE_BYTE) if marked is not None else None
+        if inside is not None and len(inside) and generator.random() < _CORD_SHARE:
+            place = inside[generator.integers(len(inside))]
+            row, column = divmod(int(place), shape[1])
+            return int(row + jitter[0]), int(column + jitter[1])
+        return int(generator.integers(shape[0])), int(generator.integers(shape[1]))
+
+    def _count(self, network: nn.Module, sample: Sample) -> tuple[float, float, float]:
+        """Return the volumes marked, true and common of a series in mm3."""
+        series = sample.series
+        image = self.cache.read(series.key, "image")
+        truth = self.cache.read(series.key, "lesion")
+        counts = np.zeros(3)
+        for start in range(0, series.shape[0], _VALIDATION_BATCH):
+            part = slice(start, start + _VALIDATION_BATCH)
+            slices = torch.from_numpy(np.asarray(image[part], dtype=np.float32))
+            placed = slices[:, None].to(self.device)
+            logits = network(placed.contiguous(memory_format=torch.channels_last))
+            answer = logits[:, 0].float().cpu().numpy() > 0
+            expected = np.asarray(truth[part]) >= _INSIDE_BYTE
+            counts += (answer.sum(), expected.sum(), (answer & expected).sum())
+        marked, true, overlap = counts * series.pixel_mm3
+        return marked, true, overlap
+
+
+def patient_score(marked_mm3: float, true_mm3: float, common_mm3: float) -> float:
+    """Return a patient's Dice; for a healthy one, how little is marked.
+
+    Returns:
+        0 to 1. Without a true lesion it is 1 when nothing is marked and halves at
+        0.1 ml.
+    """
+    if true_mm3 == 0:
+        return float(1.0 / (1.0 + marked_mm3 / 100.0))
+    return float(2.0 * common_mm3 / (marked_mm3 + true_mm3))
+
+
+def by_case(samples: Sequence[Sample]) -> Mapping[str, list[Sample]]:
+    """Group series by patient, in the order of the samples."""
+    groups: dict[str, list[Sample]] = {}
+    for sample in samples:
+        groups.setdefault(sample.case, []).append(sample)
+    return groups

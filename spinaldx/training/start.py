@@ -1,0 +1,110 @@
+"""What training starts from: a preset with random weights, or a bundle."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from spinaldx.errors import UsageError
+from spinaldx.grid import CropSpec, GridSpec
+from spinaldx.models.bundle import SEGMENTATION, Bundle, load_tensors
+from spinaldx.models.bundle_store import find_bundle
+from spinaldx.models.specs import DenseNetSpec, MultiResUNetSpec
+from spinaldx.models.torch_networks import build_densenet, build_multiresunet
+from spinaldx.records import Task
+from spinaldx.training.options import PRESETS, Stage, TrainingOptions
+
+SCRATCH = "scratch"
+
+# A network that has learned is moved more gently.
+_FINE_TUNING_RATE = 0.3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Start:
+    """Shapes and first weights of all networks.
+
+    Attributes:
+        segmentation: Shape of the segmentation network.
+        classifiers: Shapes of the classifiers.
+        grid: Of the segmentation network.
+        crop: Of the classifiers.
+        tensors: Weights by ``segmentation`` or task; empty from scratch.
+        bundle: Where they come from, or None.
+    """
+
+    segmentation: MultiResUNetSpec
+    classifiers: Mapping[Task, DenseNetSpec]
+    grid: GridSpec
+    crop: CropSpec
+    tensors: Mapping[str, Mapping[str, Tensor]]
+    bundle: Bundle | None
+
+    @property
+    def rate_factor(self) -> float:
+        """Learning rate relative to training from scratch."""
+        return 1.0 if self.bundle is None else _FINE_TUNING_RATE
+
+    def build(self, part: str, seed: int) -> nn.Module:
+        """Build a network with its first weights.
+
+        Args:
+            part: ``segmentation`` or the name of a task.
+            seed: Of random weights; each part draws its own.
+        """
+        names = [SEGMENTATION, *(task.value for task in Task)]
+        torch.manual_seed(seed * len(names) + names.index(part))
+        network: nn.Module
+        if part == SEGMENTATION:
+            network = build_multiresunet(self.segmentation)
+        else:
+            network = build_densenet(self.classifiers[Task(part)])
+        if part in self.tensors:
+            # Bundles leave out the batch counters, which nothing reads.
+            network.load_state_dict(self.tensors[part], strict=False)
+        return network
+
+
+def find_start(options: TrainingOptions, *, user_store: Path | None = None) -> Start:
+    """Find what a run starts from.
+
+    Args:
+        options: Of which `init`, `network`, `grid`, `crop` and `stage` are read.
+        user_store: Folder of the user's bundles.
+
+    Raises:
+        UsageError: If the classifiers are to be trained without any segmentation
+            network.
+        WeightsError: If the bundle cannot be found or fails its checks.
+    """
+    if options.init == SCRATCH:
+        if options.stage is Stage.CLASSIFICATION:
+            message = "Classifiers need a segmentation network to find the lesions."
+            raise UsageError(message, hint="Use --stage all, or --init BUNDLE.")
+        preset = PRESETS[options.network]
+        return Start(
+            segmentation=preset.segmentation,
+            classifiers=dict.fromkeys(Task, preset.classifier),
+            grid=options.grid,
+            crop=options.crop,
+            tensors={},
+            bundle=None,
+        )
+    bundle = find_bundle(options.init, user_store=user_store)
+    tensors = {
+        part: {
+            name: torch.from_numpy(values)
+            for name, values in load_tensors(bundle, part).items()
+        }
+        for part in bundle.parts
+    }
+    return Start(
+        segmentation=bundle.segmentation.network,
+        classifiers={task: part.network for task, part in bundle.classifiers.items()},
+        grid=bundle.segmentation.grid,
+        crop=bundle.crop,
+        tensors=tensors,
+        bundle=bundle,
+    )
