@@ -175,6 +175,20 @@ def may_have_accelerator() -> bool:
     return any(file.exists() for file in _CUDA_FILES)
 
 
+def choose_precision(asked: str, bundle: Bundle, native: tuple[str, ...]) -> str:
+    """Return the precision to compute in.
+
+    Args:
+        asked: ``auto`` or a precision, which is taken as it is.
+        bundle: Its recorded comparison allows precisions other than fp32.
+        native: What the device computes by itself.
+    """
+    if asked != "auto":
+        return asked
+    allowed = (name for name in bundle.fast_precision if name in native)
+    return next(allowed, "fp32")
+
+
 def check_slices(slices: Float32Array, bundle: Bundle) -> None:
     """Refuse slices that the segmentation network cannot take.
 

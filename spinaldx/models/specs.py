@@ -18,6 +18,11 @@ _SHARES = (0.167, 0.333, 0.5)
 # A dense layer's 1x1 convolution gives this many times the growth (DenseNet-BC).
 BOTTLENECK = 4
 
+# Added to variances by BatchNorm: Keras' default, which the reference MultiResUNet
+# has, and torch's.
+MULTIRESUNET_EPSILON = 1e-3
+DENSENET_EPSILON = 1e-5
+
 
 def _require(*, holds: bool, message: str) -> None:
     if not holds:

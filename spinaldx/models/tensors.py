@@ -20,7 +20,7 @@ from spinaldx.records import Float32Array
 
 Tensors = Mapping[str, Float32Array]
 
-_DTYPES = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2")}
+_DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2")}
 
 # Only torch writes it, and only its training reads it.
 _BATCH_COUNTER = ".num_batches_tracked"

@@ -6,7 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from spinaldx.models.specs import BOTTLENECK, DenseNetSpec
+from spinaldx.models.specs import BOTTLENECK, DENSENET_EPSILON, DenseNetSpec
+
+
+def _norm(channels: int) -> nn.BatchNorm2d:
+    return nn.BatchNorm2d(channels, eps=DENSENET_EPSILON)
 
 
 class DenseLayer(nn.Module):
@@ -15,9 +19,9 @@ class DenseLayer(nn.Module):
     def __init__(self, entering: int, growth: int) -> None:
         super().__init__()
         middle = BOTTLENECK * growth
-        self.norm1 = nn.BatchNorm2d(entering)
+        self.norm1 = _norm(entering)
         self.conv1 = nn.Conv2d(entering, middle, 1, bias=False)
-        self.norm2 = nn.BatchNorm2d(middle)
+        self.norm2 = _norm(middle)
         self.conv2 = nn.Conv2d(middle, growth, 3, padding=1, bias=False)
 
     def forward(self, features: Tensor) -> Tensor:
@@ -48,7 +52,7 @@ class Transition(nn.Module):
 
     def __init__(self, entering: int) -> None:
         super().__init__()
-        self.norm = nn.BatchNorm2d(entering)
+        self.norm = _norm(entering)
         self.conv = nn.Conv2d(entering, entering // 2, 1, bias=False)
 
     def forward(self, features: Tensor) -> Tensor:
@@ -72,7 +76,7 @@ class DenseNet(nn.Module):
         stem = nn.Conv2d(spec.in_channels, first, 7, stride=2, padding=3, bias=False)
         features: OrderedDict[str, nn.Module] = OrderedDict(
             conv0=stem,
-            norm0=nn.BatchNorm2d(first),
+            norm0=_norm(first),
             relu0=nn.ReLU(),
             pool0=nn.MaxPool2d(3, stride=2, padding=1),
         )
@@ -82,7 +86,7 @@ class DenseNet(nn.Module):
             if place + 1 < len(spec.blocks):
                 transition = Transition(spec.block_outputs[place])
                 features[f"transition{place + 1}"] = transition
-        features["norm5"] = nn.BatchNorm2d(spec.block_outputs[-1])
+        features["norm5"] = _norm(spec.block_outputs[-1])
         self.features = nn.Sequential(features)
         self.classifier = nn.Linear(spec.block_outputs[-1], spec.classes)
         self.apply(_initialise)

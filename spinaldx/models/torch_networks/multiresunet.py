@@ -8,22 +8,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from spinaldx.models.specs import MultiResUNetSpec
-
-# Keras' default, which the reference uses.
-NORM_EPSILON = 1e-3
+from spinaldx.models.specs import MULTIRESUNET_EPSILON, MultiResUNetSpec
 
 
 class ShiftNorm(nn.BatchNorm2d):
     """BatchNorm with a shift and no scale."""
 
     def __init__(self, channels: int) -> None:
-        super().__init__(channels, eps=NORM_EPSILON)
+        super().__init__(channels, eps=MULTIRESUNET_EPSILON)
         self.register_parameter("weight", None)
 
 
 def _norm(channels: int) -> nn.BatchNorm2d:
-    return nn.BatchNorm2d(channels, eps=NORM_EPSILON)
+    return nn.BatchNorm2d(channels, eps=MULTIRESUNET_EPSILON)
 
 
 class ConvNorm(nn.Module):
