@@ -1,8 +1,10 @@
 """The table `cases.csv`: what `simulate` writes and the other commands read."""
 
 import csv
+import dataclasses
 import io
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from spinaldx.errors import TableError
@@ -63,6 +65,32 @@ def read_cases(
     Raises:
         TableError: Lists every fault with its row and column.
     """
+    rows, faults = check_cases(path, required=required, check_files=check_files)
+    if faults:
+        raise faults_error(path, faults)
+    return rows
+
+
+def check_cases(
+    path: Path,
+    *,
+    required: tuple[str, ...] = ("case", "t2w"),
+    check_files: bool = True,
+) -> tuple[tuple[CaseRow, ...], tuple[str, ...]]:
+    """Read a table of cases and list its faults instead of raising them.
+
+    Args:
+        path: As for `read_cases`.
+        required: As for `read_cases`.
+        check_files: As for `read_cases`.
+
+    Returns:
+        The rows, with empty cells where a cell cannot be understood, and one
+        sentence a fault with row and column; no rows when the header is wrong.
+
+    Raises:
+        TableError: If it is no table at all.
+    """
     header, records = _read(path)
     faults = _header_faults(header, required)
     rows: list[CaseRow] = []
@@ -75,16 +103,19 @@ def read_cases(
                 if not record[column].strip()
             ]
             faults += [f"row {number}, {problem}" for problem in problems]
-            rows.append(row)
+            rows.append(dataclasses.replace(row, number=number))
         faults += _repeats(rows, [number for number, _ in records])
         if not rows:
             faults.append("the table has no rows")
-    if faults:
-        shown = "; ".join(faults[:_FAULTS_SHOWN])
-        more = len(faults) - _FAULTS_SHOWN
-        message = f"{path.name}: {shown}{f'; and {more} more' if more > 0 else ''}."
-        raise TableError(message, hint="Correct the table and run again.")
-    return tuple(rows)
+    return tuple(rows), tuple(faults)
+
+
+def faults_error(path: Path, faults: Sequence[str]) -> TableError:
+    """Join the faults of a table into one error; the first 20 are named."""
+    shown = "; ".join(faults[:_FAULTS_SHOWN])
+    more = len(faults) - _FAULTS_SHOWN
+    message = f"{path.name}: {shown}{f'; and {more} more' if more > 0 else ''}."
+    return TableError(message, hint="Correct the table and run again.")
 
 
 def _read(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:

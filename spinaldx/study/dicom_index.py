@@ -7,7 +7,7 @@ import struct
 import warnings
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, BinaryIO
 
 import pydicom
 from pydicom.datadict import tag_for_keyword
@@ -156,33 +156,33 @@ def read_header(file: ImageFile) -> DicomHeader | None:
     Raises:
         UnreadableFileError: If the file is damaged or hostile.
     """
-    dataset = read_dataset(file, pixels=False)
-    try:
-        return _header(dataset, file)
-    except PARSE_ERRORS as error:
-        message = f"{file.name}: its DICOM header is damaged."
-        raise UnreadableFileError(message) from error
+    with open_file(file) as stream:
+        dataset = parse_dataset(stream, file.name, pixels=False)
+        try:
+            return _header(dataset, file)
+        except PARSE_ERRORS as error:
+            message = f"{file.name}: its DICOM header is damaged."
+            raise UnreadableFileError(message) from error
 
 
-def read_dataset(file: ImageFile, *, pixels: bool) -> Dataset:
+def parse_dataset(stream: BinaryIO, name: str, *, pixels: bool) -> Dataset:
     """Read a DICOM file with pydicom, within bounds of time and memory.
 
     Raises:
         UnreadableFileError: If the file is damaged or hostile.
     """
-    with open_file(file) as stream:
-        try:
-            watched = limits.WatchedStream(stream, file.name, limits.HEADER_SECONDS)
-            is_marked = _check_deflated(watched, file.name)
-            return pydicom.dcmread(
-                watched,
-                stop_before_pixels=not pixels,
-                specific_tags=None if pixels else _TAGS,
-                force=not is_marked,
-            )
-        except PARSE_ERRORS as error:
-            message = f"{file.name}: not a readable DICOM file."
-            raise UnreadableFileError(message) from error
+    try:
+        watched = limits.WatchedStream(stream, name, limits.HEADER_SECONDS)
+        is_marked = _check_deflated(watched, name)
+        return pydicom.dcmread(
+            watched,
+            stop_before_pixels=not pixels,
+            specific_tags=None if pixels else _TAGS,
+            force=not is_marked,
+        )
+    except PARSE_ERRORS as error:
+        message = f"{name}: not a readable DICOM file."
+        raise UnreadableFileError(message) from error
 
 
 def _check_deflated(stream: limits.WatchedStream, name: str) -> bool:

@@ -1,20 +1,40 @@
-"""DICOM stacks to volumes: the only place where DICOM pixels are read."""
+"""DICOM stacks to volumes: the only place where DICOM pixels are read.
+
+The geometry comes from `dicom_series`; here frames are decoded, rescaled and
+stacked. Written on pydicom alone: highdicom's volume builder gives the same voxels
+and affine (tested), but takes whole series only, not one echo or frame range, and
+0.2 s more to import.
+"""
 
 import hashlib
+import io
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
+from pydicom.encaps import get_frame
 from pydicom.pixels.utils import pixel_array
+from pydicom.uid import UID
 
 from spinaldx.errors import UnreadableFileError
 from spinaldx.records import Float32Array, QualityFlag
 from spinaldx.study import limits
 from spinaldx.study.archive import ImageFile, read_bytes
-from spinaldx.study.dicom_index import PARSE_ERRORS, quiet, read_dataset
+from spinaldx.study.dicom_index import PARSE_ERRORS, parse_dataset, quiet
 from spinaldx.study.series import DicomSlice
+from spinaldx.study.unpacking import DECODERS, LOSSY, PackedFrame, unpack
+
+_PLAIN = {
+    "1.2.840.10008.1.2",
+    "1.2.840.10008.1.2.1",
+    "1.2.840.10008.1.2.1.99",
+    "1.2.840.10008.1.2.2",
+    "1.2.840.10008.1.2.5",
+    "",
+}
+_DECODE_ERRORS = (*PARSE_ERRORS, RuntimeError)
 
 
 def read_voxels(
@@ -26,8 +46,8 @@ def read_voxels(
         slices: In spatial order, all of one size.
 
     Returns:
-        Intensities, (columns, rows, slices) float32, and the sha256 over the
-        bytes of the files, in the order of the slices; flags.
+        Intensities, (columns, rows, slices) float32; the sha256 over the bytes of
+        the files in the order of the slices; flags.
 
     Raises:
         UnreadableFileError: If a slice is damaged or packed in a way not read.
@@ -37,47 +57,121 @@ def read_voxels(
     limits.check_voxels(shape, first.file.name)
     voxels = np.empty(shape, dtype=np.float32)
     digest = hashlib.sha256()
-    open_file: ImageFile | None = None
+    packed: list[tuple[int, PackedFrame, tuple[float, float]]] = []
+    opened: ImageFile | None = None
     dataset = Dataset()
     for index, item in enumerate(slices):
-        if item.file != open_file:
-            digest.update(hashlib.sha256(read_bytes(item.file)).digest())
-            with quiet():
-                dataset = read_dataset(item.file, pixels=True)
-            open_file = item.file
-        voxels[:, :, index] = _intensities(dataset, item).T
-    return voxels, digest.hexdigest(), ()
+        if item.file != opened:
+            raw = read_bytes(item.file)
+            digest.update(hashlib.sha256(raw).digest())
+            dataset = _opened(raw, item)
+            opened = item.file
+        scale = _rescale(dataset, item)
+        if _syntax(dataset) in _PLAIN:
+            voxels[:, :, index] = _scaled(_plain_pixels(dataset, item), scale, item).T
+        else:
+            packed.append((index, _packed_pixels(dataset, item), scale))
+    arrays = unpack([frame for _, frame, _ in packed], first.file.name)
+    for (index, _, scale), pixels in zip(packed, arrays, strict=True):
+        voxels[:, :, index] = _scaled(pixels, scale, slices[index]).T
+    lossy = {frame.syntax for _, frame, _ in packed} & LOSSY
+    flags = (_LOSSY_FLAG,) if lossy else ()
+    return voxels, digest.hexdigest(), flags
 
 
-def _intensities(dataset: Dataset, item: DicomSlice) -> NDArray[np.float32]:
-    name = item.file.name
+_LOSSY_FLAG = QualityFlag(
+    "lossy_compression",
+    "The images were compressed with loss; small lesions may have changed.",
+)
+
+
+def _opened(raw: bytes, item: DicomSlice) -> Dataset:
+    """Parse a file again and check that it is still the one indexed."""
+    with quiet():
+        dataset = parse_dataset(io.BytesIO(raw), item.file.name, pixels=True)
+        try:
+            size = (int(dataset.Rows), int(dataset.Columns))
+            samples = int(dataset.get("SamplesPerPixel") or 1)
+        except PARSE_ERRORS as error:
+            message = f"{item.file.name}: its header is damaged."
+            raise UnreadableFileError(message) from error
+    syntax = _syntax(dataset)
+    if syntax not in _PLAIN and syntax not in DECODERS:
+        kind = UID(syntax).name.split(":")[0][:60]
+        message = f"{item.file.name}: packed as '{kind}', which is not read."
+        hint = "Export it uncompressed, or unpack it with 'dcmdjpeg' of DCMTK."
+        raise UnreadableFileError(message, hint=hint)
+    if size != (item.rows, item.columns) or samples != 1:
+        message = f"{item.file.name}: changed while it was read, or is damaged."
+        raise UnreadableFileError(message)
+    return dataset
+
+
+def _syntax(dataset: Dataset) -> str:
+    meta = getattr(dataset, "file_meta", None) or Dataset()
+    return str(meta.get("TransferSyntaxUID") or "")
+
+
+def _plain_pixels(dataset: Dataset, item: DicomSlice) -> NDArray[Any]:
     try:
         with quiet():
-            stored: NDArray[Any] = pixel_array(dataset, index=item.frame)
-            slope, intercept = _rescale(dataset, item.frame)
-    except PARSE_ERRORS as error:
-        message = f"{name}: its pixels cannot be decoded."
-        raise UnreadableFileError(message) from error
-    except RuntimeError as error:
-        message = f"{name}: its pixels cannot be decoded."
-        raise UnreadableFileError(message) from error
+            return pixel_array(dataset, index=item.frame)
+    except _DECODE_ERRORS as error:
+        message = f"{item.file.name}: its pixels are missing, cut off or damaged."
+        raise UnreadableFileError(message, hint="Copy or export it again.") from error
+
+
+def _packed_pixels(dataset: Dataset, item: DicomSlice) -> PackedFrame:
+    try:
+        frames = max(int(dataset.get("NumberOfFrames") or 1), 1)
+        content = get_frame(dataset.PixelData, item.frame, number_of_frames=frames)
+        return PackedFrame(
+            syntax=_syntax(dataset),
+            rows=item.rows,
+            columns=item.columns,
+            bits_allocated=int(dataset.BitsAllocated),
+            bits_stored=int(dataset.BitsStored),
+            is_signed=bool(dataset.PixelRepresentation),
+            content=bytes(content),
+        )
+    except _DECODE_ERRORS as error:
+        message = f"{item.file.name}: its pixels are missing, cut off or damaged."
+        raise UnreadableFileError(message, hint="Copy or export it again.") from error
+
+
+def _scaled(
+    stored: NDArray[Any], scale: tuple[float, float], item: DicomSlice
+) -> Float32Array:
     if stored.shape != (item.rows, item.columns):
-        message = f"{name}: its pixels do not have the size its header says."
+        message = f"{item.file.name}: its pixels do not have the size it says."
         raise UnreadableFileError(message)
-    return np.asarray(stored * np.float64(slope) + intercept, dtype=np.float32)
+    slope, intercept = scale
+    with np.errstate(over="ignore", invalid="ignore"):
+        values = (stored * np.float64(slope) + intercept).astype(np.float32)
+    if not np.isfinite(values).all():
+        message = f"{item.file.name}: its intensities are not finite numbers."
+        raise UnreadableFileError(message)
+    return np.asarray(values)
 
 
-def _rescale(dataset: Dataset, frame: int) -> tuple[float, float]:
-    sources: list[Dataset] = [dataset]
-    for keyword, index in (
-        ("PerFrameFunctionalGroupsSequence", frame),
-        ("SharedFunctionalGroupsSequence", 0),
-    ):
-        items = dataset.get(keyword) or []
-        if len(items) > index:
-            inner = items[index].get("PixelValueTransformationSequence") or []
-            sources = [*inner, *sources]
-    for source in sources:
-        if source.get("RescaleSlope") is not None:
-            return float(source.RescaleSlope), float(source.get("RescaleIntercept", 0))
+def _rescale(dataset: Dataset, item: DicomSlice) -> tuple[float, float]:
+    """Return slope and intercept: of the frame, of all frames, or of the file."""
+    try:
+        with quiet():
+            sources = [dataset]
+            for keyword, index in (
+                ("SharedFunctionalGroupsSequence", 0),
+                ("PerFrameFunctionalGroupsSequence", item.frame),
+            ):
+                items = dataset.get(keyword) or []
+                if len(items) > index:
+                    inner = items[index].get("PixelValueTransformationSequence") or []
+                    sources = [*inner, *sources]
+            for source in sources:
+                if source.get("RescaleSlope") is not None:
+                    intercept = source.get("RescaleIntercept")
+                    return float(source.RescaleSlope), float(intercept or 0)
+    except PARSE_ERRORS as error:
+        message = f"{item.file.name}: its intensity scale is damaged."
+        raise UnreadableFileError(message) from error
     return 1.0, 0.0

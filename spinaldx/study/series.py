@@ -119,6 +119,7 @@ class CaseRow:
         split: ``train``, ``validation`` or ``test``.
         difficult: Whether the reference readers called it difficult.
         raters: Diagnosis given by each reader, by column name.
+        number: Row of the table, counted from 1 for the header; 0 without one.
     """
 
     case: str
@@ -134,6 +135,7 @@ class CaseRow:
     split: str = ""
     difficult: bool | None = None
     raters: tuple[tuple[str, str], ...] = ()
+    number: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
