@@ -22,6 +22,7 @@ from spinaldx.report.painter import (
     PALE,
     VERMILION,
     Box,
+    Colour,
     Painter,
     Style,
     line,
@@ -96,18 +97,25 @@ def _draw_stage(
 def draw_slice_scores(painter: Painter, box: Box, case: StoredCase) -> None:
     """Draw the score of every slice for each task, with the mean and the cut-off."""
     stages = case.prediction.stages
+    way = stages_on_path(stages)
     gap = 14.0
     width = (box.width - gap * (len(stages) - 1)) / len(stages)
     for place, stage in enumerate(stages):
         cell = Box(box.x + place * (width + gap), box.y, width, box.height)
-        _draw_scores(painter, cell, stage, case.prediction.slice_scores)
+        ink = INK if stage in way else GREY
+        _draw_scores(painter, cell, stage, case.prediction.slice_scores, ink)
 
 
 def _draw_scores(
-    painter: Painter, box: Box, stage: StageResult, scores: Sequence[SliceScore]
+    painter: Painter,
+    box: Box,
+    stage: StageResult,
+    scores: Sequence[SliceScore],
+    ink: Colour,
 ) -> None:
-    names = wording.SHORT_NAMES
-    painter.text(box.x, box.y + 7, f"1 = {names[stage.task.positive]}", Style(6.5))
+    title = f"1 = {wording.SHORT_NAMES[stage.task.positive]}"
+    title += "" if ink == INK else " (off the path)"
+    painter.text(box.x, box.y + 7, title, Style(6.5, ink))
     area = box.inset(16, 14, 2, 22)
     painter.rectangle(area, stroke=GREY)
     for value in (0.0, 0.5, 1.0):
@@ -120,14 +128,14 @@ def _draw_scores(
     values = [score.positive[stage.task] for score in scores]
     mean = sum(values) / len(values)
     y = area.bottom - mean * area.height
-    line(painter, (area.x, y), (area.right, y), BLUE, 1.0)
+    line(painter, (area.x, y), (area.right, y), BLUE if ink == INK else GREY, 1.0)
     step = area.width / len(values)
     for place, value in enumerate(values):
         x = area.x + (place + 0.5) * step
-        painter.dot(x, area.bottom - value * area.height, min(2.2, 0.4 * step), INK)
+        painter.dot(x, area.bottom - value * area.height, min(2.2, 0.4 * step), ink)
     _draw_series_names(painter, area, [score.series for score in scores])
     text = f"mean {mean:.3f} of {len(values)}, study {stage.positive_probability:.3f}"
-    painter.text(area.x, area.bottom + 18, text, Style(6))
+    painter.text(area.x, area.bottom + 18, text, Style(6, ink))
 
 
 def _draw_series_names(painter: Painter, area: Box, names: list[str]) -> None:

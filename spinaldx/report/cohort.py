@@ -24,7 +24,7 @@ from spinaldx.report.painter import (
     Style,
     line,
 )
-from spinaldx.report.panels import CasePictures, View, burn, draw_slice
+from spinaldx.report.panels import CasePictures, burn, draw_key_slice
 from spinaldx.report.paper import Paper
 from spinaldx.report.prediction_json import COMPLETE, FAILED, parse_case
 from spinaldx.report.rebuild import SourceImages, load_case, recorded_inputs
@@ -203,8 +203,8 @@ def _burn_in(records: Sequence[Record]) -> str:
 
 def _table(column: Column, rows: Sequence[Record]) -> None:
     columns = (
-        TableColumn("study", 2.6),
-        TableColumn("output", 1.3),
+        TableColumn("study", 2.4),
+        TableColumn("output", 1.6),
         TableColumn("highest", 0.9, is_number=True),
         TableColumn("lesions", 0.8, is_number=True),
         TableColumn("ml", 0.8, is_number=True),
@@ -271,6 +271,4 @@ def _draw_thumbnail(
         painter.text(*middle, "image not found", Style(7, GREY, anchor="middle"))
         return
     pictures = CasePictures(case)
-    key = pictures.key_slice()
-    stack = pictures.stacks[key.series]
-    draw_slice(painter, picture, View(stack, key.index, stack.whole))
+    draw_key_slice(painter, picture, pictures)

@@ -6,7 +6,9 @@ written to JSON, CSV, file names or logs.
 
 from collections.abc import Sequence
 
-from spinaldx.study import ImageFile
+from spinaldx.errors import UnreadableFileError
+from spinaldx.study.archive import ImageFile, open_file
+from spinaldx.study.limits import HEADER_SECONDS, WatchedStream
 
 PatientHeader = tuple[tuple[str, str], ...]
 
@@ -35,8 +37,22 @@ def read_patient_header(files: Sequence[ImageFile]) -> PatientHeader:
     """
     if not files:
         return ()
-    from spinaldx.study.dicom_index import read_dataset  # noqa: PLC0415 - pydicom
+    import pydicom  # noqa: PLC0415 - slow, and needed for this alone
 
-    dataset = read_dataset(files[0], pixels=False)
-    texts = ((label, str(dataset.get(keyword) or "")) for label, keyword in _TAGS)
+    from spinaldx.study.dicom_index import PARSE_ERRORS, quiet  # noqa: PLC0415
+
+    file = files[0]
+    try:
+        with quiet(), open_file(file) as stream:
+            watched = WatchedStream(stream, file.name, HEADER_SECONDS)
+            dataset = pydicom.dcmread(
+                watched,
+                stop_before_pixels=True,
+                specific_tags=[keyword for _, keyword in _TAGS],
+                force=True,
+            )
+            texts = [(label, str(dataset.get(word) or "")) for label, word in _TAGS]
+    except PARSE_ERRORS as error:
+        message = f"{file.name}: its patient tags cannot be read."
+        raise UnreadableFileError(message) from error
     return tuple((label, text) for label, text in texts if text.strip())

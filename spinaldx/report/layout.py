@@ -67,7 +67,8 @@ class Column:
         line(self.painter, (self.box.x, self.y), (self.box.right, self.y), PALE, 0.8)
         self.space(12)
         style = Style(9, BLUE, bold=True)
-        self.painter.text(self.box.x, self.y, printable(text), style)
+        title = shorten(printable(text), self.box.width, style.size, bold=True)
+        self.painter.text(self.box.x, self.y, title, style)
         self.space(6)
 
     def paragraph(

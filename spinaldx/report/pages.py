@@ -1,6 +1,6 @@
 """The three pages of a report: the answer, the evidence, the measurements."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from spinaldx.records import Diagnosis, Lesion, stages_on_path
@@ -20,13 +20,17 @@ from spinaldx.report.panels import (
     draw_gradcam,
     draw_key_image,
     draw_strip,
+    key_crop,
+    size_mm,
     strip_slices,
 )
 from spinaldx.report.reference import LEVEL_NOTE, SOURCE, VOLUME_NOTE, levels_of
+from spinaldx.stages.heatmap import RING_MM
 
 _MOST_LESION_ROWS = 18
 _MOST_FLAGS = 6
 _MOST_SERIES = 6
+_ORDER = "from the patient's right to left"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -165,27 +169,27 @@ def _weights(column: Column, case: StoredCase) -> None:
 
 
 def _key_image_column(column: Column, content: Content) -> None:
-    name = content.pictures.key_slice()
+    pictures = content.pictures
+    name = pictures.key_slice()
+    stack = pictures.stacks[name.series]
+    crop = key_crop(pictures)
     caption = f"Slice with most lesion ({name}), lesions outlined."
     if content.case.prediction.diagnosis is Diagnosis.NO_LESION:
         caption = f"Middle slice ({name}); nothing was marked."
+    if crop != stack.whole:
+        caption += " Cut in front and behind."
     rest = column.rest
-    stack = content.pictures.stacks[name.series]
-    aspect = _aspect(stack.image.shape[1:], stack.pixel_mm)
-    height = min(rest.height - 40, (rest.width - 22) * aspect + 36)
-    draw_key_image(column.painter, column.take(height), content.pictures)
+    height_mm, width_mm = size_mm(crop, stack)
+    height = min(rest.height - 40, (rest.width - 22) * height_mm / width_mm + 36)
+    draw_key_image(column.painter, column.take(height), pictures)
     column.paragraph(caption, 7, colour=GREY, most_lines=3)
-
-
-def _aspect(shape: tuple[int, ...], pixel_mm: tuple[float, float]) -> float:
-    return shape[0] * pixel_mm[0] / (shape[1] * pixel_mm[1])
 
 
 def draw_evidence(painter: Painter, box: Box, content: Content) -> None:
     """Draw page 2."""
     case = content.case
     column = Column(painter, box)
-    _head(column, "evidence", case)
+    _head(column, "Evidence", case)
     _gradcam(column, content)
     if case.prediction.slice_scores:
         column.heading("Score of every lesion slice")
@@ -193,7 +197,9 @@ def draw_evidence(painter: Painter, box: Box, content: Content) -> None:
     shown = strip_slices(content.pictures)
     total = len(content.pictures.lesion_slices())
     which = f"All {total}" if len(shown) == total else f"{len(shown)} of {total}"
-    column.heading(f"{which} lesion slices, from the patient's right to left")
+    which = "The only" if total == 1 else which
+    what = "lesion slice" if total == 1 else f"lesion slices, {_ORDER}"
+    column.heading(f"{which} {what}")
     draw_strip(painter, column.rest, content.pictures)
 
 
@@ -201,48 +207,75 @@ def _gradcam(column: Column, content: Content) -> None:
     if not content.pictures.tasks():
         return
     column.heading(f"Grad-CAM on {content.pictures.key_slice()}")
-    whole = column.take(240)
-    draw_gradcam(
-        column.painter, Box(whole.x, whole.y, 330, whole.height), content.pictures
-    )
-    beside = Box(whole.x + 342, whole.y, whole.width - 342, whole.height)
-    _heat_text(Column(column.painter, beside), content.case)
+    whole = column.take(225)
+    panels = Box(whole.x, whole.y, 375, whole.height)
+    draw_gradcam(column.painter, panels, content.pictures)
+    beside = Box(panels.right + 10, whole.y, whole.width - 385, whole.height)
+    Column(column.painter, beside).paragraph(_heat_note(content.case), 7)
+    _heat_table(column, content.case)
 
 
-def _heat_text(column: Column, case: StoredCase) -> None:
-    column.paragraph(
-        "Where the evidence for the class reported came from: 1 is the strongest "
-        "place of this study for that model. Grad-CAM explains the classifier, "
-        "not the disease.",
-        7,
+def _heat_note(case: StoredCase) -> str:
+    cell_mm = max(h.cell_mm for series in case.series for h in series.heatmaps)
+    note = (
+        "Where the evidence for the class reported came from, from 0 to 1, the "
+        "strongest place of this study for that model. The picture explains the "
+        f"classifier, not the disease. One cell of the map is {cell_mm:.1f} mm wide: "
+        "finer detail is interpolated."
     )
-    for series in case.series:
-        for heatmap in series.heatmaps:
-            column.space(4)
-            target = wording.SHORT_NAMES[heatmap.target]
-            title = f"{wording.TASK_NAMES[heatmap.task]}, for {target}"
-            column.paragraph(title, 7, bold=True, most_lines=2)
-            where = f"{series.name}: " if len(case.series) > 1 else ""
-            column.paragraph(
-                f"{where}{wording.heat_sentence(heatmap.shares, heatmap.cell_mm)}", 7
-            )
+    if cell_mm <= RING_MM:
+        return note
+    return (
+        f"{note} That is too coarse to tell the {RING_MM:.0f} mm around a lesion "
+        "apart, so no share is given for them."
+    )
+
+
+def _heat_table(column: Column, case: StoredCase) -> None:
+    columns = (
+        TableColumn("share of the heat: model", 2.6),
+        TableColumn("for", 1.4),
+        TableColumn("series", 2.2),
+        TableColumn("in lesions", 1, is_number=True),
+        TableColumn(f"within {RING_MM:.0f} mm", 1, is_number=True),
+        TableColumn("elsewhere", 1, is_number=True),
+    )
+    rows = [
+        (
+            wording.TASK_NAMES[heatmap.task],
+            wording.SHORT_NAMES[heatmap.target],
+            series.name,
+            *_share_cells(heatmap.shares),
+        )
+        for series in case.series[:_MOST_SERIES]
+        for heatmap in series.heatmaps
+    ]
+    column.table(columns, rows)
+
+
+def _share_cells(shares: Mapping[str, float]) -> tuple[str, str, str]:
+    if not shares:
+        return "no heat", "-", "-"
+    ring = f"{shares['ring']:.1%}" if "ring" in shares else "-"
+    return f"{shares['lesion']:.1%}", ring, f"{shares['elsewhere']:.1%}"
 
 
 def draw_measurements(painter: Painter, box: Box, content: Content) -> None:
     """Draw page 3."""
     case = content.case
     column = Column(painter, box)
-    _head(column, "measurements", case)
+    _head(column, "Measurements", case)
     column.heading("Lesions")
     _lesion_table(column, case)
-    column.heading("Beside the patients of the paper")
-    draw_ranges(painter, column.take(110), case)
-    column.paragraph(
-        f"Bars: middle half of each group, tick: median ({SOURCE}). {LEVEL_NOTE} "
-        f"{VOLUME_NOTE}",
-        6.5,
-        colour=GREY,
-    )
+    if case.lesions:
+        column.heading("Beside the patients of the paper")
+        draw_ranges(painter, column.take(130), case)
+        column.paragraph(
+            f"Bars: middle half of each group, tick: median ({SOURCE}). {LEVEL_NOTE} "
+            f"{VOLUME_NOTE}",
+            6.5,
+            colour=GREY,
+        )
     _provenance(column, case)
 
 
@@ -272,6 +305,8 @@ def _lesion_table(column: Column, case: StoredCase) -> None:
     if len(case.lesions) > _MOST_LESION_ROWS:
         more = len(case.lesions) - _MOST_LESION_ROWS
         column.paragraph(f"and {more} more, in prediction.json", 7, colour=GREY)
+    column.space(3)
+    column.paragraph(wording.length_sentence(case.lesions), 8)
 
 
 def _lesion_row(lesion: Lesion) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from spinaldx.report.fonts import printable, shorten
 from spinaldx.report.painter import (
     BLACK,
     GREY,
+    INK,
     VERMILION,
     WHITE,
     YELLOW,
@@ -31,20 +32,35 @@ from spinaldx.report.sagittal import (
     outline_mm,
     place,
     turn,
+    window_of,
 )
 
 # Enough for print at the size shown; more only makes the file larger.
 _PIXELS_PER_POINT = 2.5
 
 # Around the image, for letters and the scale bar: they never cover anatomy.
-_FRAME = 11.0
+_FRAME = 13.0
+
+# Points per mm from which an outline has room for a dark edge that sets it off.
+_HALO_FROM = 1.2
 _BURN_IN_HEIGHT = 9.0
 
 # The overlay covers the image by at most this much, where the heat is 1.
 _STRONGEST = 0.8
 
-_STRIP_MARGIN_MM = 18.0
+# The key image is this many times as high as wide, unless its lesions need more.
+_KEY_ASPECT = 1.6
+_KEY_MARGIN_MM = 20.0
+
+_STRIP_MARGIN_MM = 16.0
+_STRIP_LEAST_MM = (70.0, 44.0)
 _MOST_THUMBNAILS = 40
+_LABEL_HEIGHT = 8.0
+_TALLEST_THUMBNAIL = 260.0
+_GAP = 3.0
+
+# Points per mm: life size is 2.8.
+_LARGEST_SCALE = 3.2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,15 +71,15 @@ class View:
         stack: Of its series.
         index: Slice in the stack.
         crop: Part shown.
+        window: Intensities shown black and white.
         heat: (H, W) Grad-CAM of the slice, or None for the plain image.
-        outlined: Whether the lesions' outline is drawn.
     """
 
     stack: SagittalStack
     index: int
     crop: Crop
+    window: tuple[float, float]
     heat: Float32Array | None = None
-    outlined: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,22 +128,17 @@ class CasePictures:
         """Return the slice with most lesion; without any, the middle one."""
         slices = self.lesion_slices()
         if slices:
-            return max(slices, key=self._rank)
+            return max(slices, key=self.rank)
         name, stack = next(iter(self.stacks.items()))
         middle = len(stack.image) // 2
         return SliceName(name, middle, stack.slice_indices[middle])
 
-    def _rank(self, name: SliceName) -> tuple[float, float]:
-        # Of slices with as much lesion the one nearest to the middle.
+    def rank(self, name: SliceName) -> tuple[float, float]:
+        """Sort slices by lesion, and those with as much from the middle outwards."""
         stack = self.stacks[name.series]
         off_middle = abs(name.index - (len(stack.image) - 1) / 2)
-        return self.area_mm2(name), -off_middle
-
-    def area_mm2(self, name: SliceName) -> float:
-        """Return the area of lesion in a slice."""
-        stack = self.stacks[name.series]
         pixel_mm2 = stack.pixel_mm[0] * stack.pixel_mm[1]
-        return float(stack.lesion[name.index].sum()) * pixel_mm2
+        return float(stack.lesion[name.index].sum()) * pixel_mm2, -off_middle
 
     def tasks(self) -> tuple[Task, ...]:
         """Return the tasks with a heatmap, in cascade order."""
@@ -138,25 +149,25 @@ class CasePictures:
 def draw_slice(painter: Painter, box: Box, view: View) -> None:
     """Draw one slice in a black frame with letters, outline and scale bar."""
     painter.rectangle(box, fill=BLACK)
-    inner = box.inset(_FRAME, _FRAME, _FRAME, _FRAME + 3)
+    inner = box.inset(_FRAME, _FRAME - 2, _FRAME, _FRAME + 1)
     area, scale = place(view.stack, view.crop, inner)
     _draw_pixels(painter, area, scale, view)
     _draw_letters(painter, area, view.stack.letters)
-    _draw_scale_bar(painter, area, scale)
+    _draw_scale_bar(painter, box, area, scale)
 
 
 def _draw_pixels(painter: Painter, area: Box, scale: float, view: View) -> None:
     resolution = scale * _PIXELS_PER_POINT
-    pixels = grey(view.stack, view.index, view.crop, resolution)
+    pixels = grey(view.stack, view.index, view.crop, view.window, resolution)
     if view.heat is not None:
         heat = heat_at(view.heat, view.stack, view.crop, resolution)
         pixels = blend(pixels, heat)
     painter.image(pixels, area)
-    if view.outlined:
-        lines = outline_mm(view.stack, view.index, view.crop) * scale
-        lines += (area.x, area.y)
+    lines = outline_mm(view.stack, view.index, view.crop) * scale
+    lines += (area.x, area.y)
+    if scale > _HALO_FROM:
         painter.segments(lines, BLACK, width=1.4)
-        painter.segments(lines, YELLOW, width=0.7)
+    painter.segments(lines, YELLOW, width=0.7 if scale > _HALO_FROM else 0.45)
 
 
 def blend(pixels: NDArray[np.uint8], heat: Float32Array) -> NDArray[np.uint8]:
@@ -170,23 +181,22 @@ def _draw_letters(
     painter: Painter, area: Box, letters: tuple[str, str, str, str]
 ) -> None:
     top, right, bottom, left = letters
-    style = Style(7, WHITE, bold=True, anchor="middle")
+    style = Style(6.5, WHITE, bold=True, anchor="middle")
     middle_x, middle_y = area.x + area.width / 2, area.y + area.height / 2
     painter.text(middle_x, area.y - 3, top, style)
-    painter.text(area.right + 5.5, middle_y + 2.5, right, style)
+    painter.text(area.right + 6.5, middle_y + 2.5, right, style)
     painter.text(middle_x, area.bottom + 8, bottom, style)
-    painter.text(area.x - 5.5, middle_y + 2.5, left, style)
+    painter.text(area.x - 6.5, middle_y + 2.5, left, style)
 
 
-def _draw_scale_bar(painter: Painter, area: Box, scale: float) -> None:
-    length_mm = next(
-        (mm for mm in (50, 20, 10, 5, 2) if mm * scale <= area.width * 0.42), 1
-    )
-    start = area.right - length_mm * scale
-    y = area.bottom + 4
-    line(painter, (start, y), (area.right, y), WHITE, 1.5)
+def _draw_scale_bar(painter: Painter, box: Box, area: Box, scale: float) -> None:
+    # At the frame's right end, where a narrow image leaves room beside the letter.
+    end, y = box.right - 5, area.bottom + 4
+    longest = (box.width / 2 - 12) / scale
+    length_mm = next((mm for mm in (50, 20, 10, 5, 2) if mm <= longest), 1)
+    line(painter, (end - length_mm * scale, y), (end, y), WHITE, 1.5)
     style = Style(5.5, WHITE, anchor="end")
-    painter.text(area.right, y + 7, f"{length_mm} mm", style)
+    painter.text(end, y + 7, f"{length_mm} mm", style)
 
 
 def burn(painter: Painter, box: Box, text: str) -> Box:
@@ -201,11 +211,30 @@ def burn(painter: Painter, box: Box, text: str) -> Box:
 
 
 def draw_key_image(painter: Painter, box: Box, pictures: CasePictures) -> None:
-    """Draw the slice with most lesion, whole."""
-    box = burn(painter, box, pictures.burn_in)
+    """Draw the slice with most lesion as a figure."""
+    draw_key_slice(painter, burn(painter, box, pictures.burn_in), pictures)
+
+
+def draw_key_slice(painter: Painter, box: Box, pictures: CasePictures) -> None:
+    """Draw the slice with most lesion."""
     name = pictures.key_slice()
     stack = pictures.stacks[name.series]
-    draw_slice(painter, box, View(stack, name.index, stack.whole))
+    crop = key_crop(pictures)
+    draw_slice(painter, box, View(stack, name.index, crop, window_of(stack, crop)))
+
+
+def key_crop(pictures: CasePictures) -> Crop:
+    """Return what is shown of the key slice: all of its height, not all of its width.
+
+    A wide image is cut to a tall one around its lesions; without lesions nothing
+    is cut, because nothing says where the spine is.
+    """
+    name = pictures.key_slice()
+    stack = pictures.stacks[name.series]
+    height_mm = stack.image.shape[1] * stack.pixel_mm[0]
+    inside = stack.lesion[name.index]
+    least_mm = (height_mm, height_mm / _KEY_ASPECT)
+    return crop_around(stack, inside, _KEY_MARGIN_MM, least_mm)
 
 
 def draw_gradcam(painter: Painter, box: Box, pictures: CasePictures) -> None:
@@ -223,6 +252,7 @@ def draw_gradcam(painter: Painter, box: Box, pictures: CasePictures) -> None:
     for heat in heats.values():
         seen |= np.isfinite(heat)
     crop = crop_around(stack, seen, 2.0)
+    window = window_of(stack, crop)
     titles = ["same slice, plain", *(wording.TASK_NAMES[task] for task in heats)]
     bar = 34.0
     width = (box.width - bar) / len(titles)
@@ -231,7 +261,7 @@ def draw_gradcam(painter: Painter, box: Box, pictures: CasePictures) -> None:
         style = Style(6.5, GREY)
         painter.text(panel.x, panel.y + 7, shorten(title, panel.width, 6.5), style)
         heat = list(heats.values())[place_in_row - 1] if place_in_row else None
-        view = View(stack, name.index, crop, heat)
+        view = View(stack, name.index, crop, window, heat)
         draw_slice(painter, panel.inset(0, 11, 0, 0), view)
     _draw_colour_bar(painter, Box(box.right - bar + 3, box.y + 24, 8, box.height - 50))
 
@@ -246,76 +276,94 @@ def _draw_colour_bar(painter: Painter, box: Box) -> None:
         painter.text(box.right + 4, y + 2, f"{value:g}", Style(6, GREY))
 
 
+@dataclass(frozen=True, slots=True)
+class _Grid:
+    """How thumbnails are laid out, all at one scale."""
+
+    columns: int
+    scale: float
+    width: float
+    height: float
+
+
 def draw_strip(painter: Painter, box: Box, pictures: CasePictures) -> None:
     """Draw every lesion slice with its outline; the 40 with most if there are more."""
-    whole = box
-    box = box.inset(0, 0, 0, _BURN_IN_HEIGHT)
     shown = strip_slices(pictures)
-    crops = {name: _strip_crop(stack) for name, stack in pictures.stacks.items()}
-    columns, size = _best_columns(len(shown), box, crops, pictures)
+    crops = {name.series: _strip_crop(pictures.stacks[name.series]) for name in shown}
+    windows = {
+        name: window_of(pictures.stacks[name], crop) for name, crop in crops.items()
+    }
+    grid = _best_grid(
+        len(shown), box.inset(0, 0, 0, 2 * _BURN_IN_HEIGHT), crops, pictures
+    )
     for number, name in enumerate(shown):
-        row, column = divmod(number, columns)
-        cell = Box(
-            box.x + column * size[0], box.y + row * size[1], size[0] - 3, size[1] - 3
+        row, column = divmod(number, grid.columns)
+        x, y = box.x + column * grid.width, box.y + row * grid.height
+        _draw_label(
+            painter, Box(x, y, grid.width - _GAP, _LABEL_HEIGHT), name, pictures
         )
-        _draw_thumbnail(painter, cell, name, crops[name.series], pictures)
-    rows = -(-len(shown) // columns)
-    used = Box(whole.x, whole.y, whole.width, rows * size[1] + _BURN_IN_HEIGHT)
+        stack, crop = pictures.stacks[name.series], crops[name.series]
+        height_mm, width_mm = size_mm(crop, stack)
+        size = (width_mm * grid.scale, height_mm * grid.scale)
+        view = View(stack, name.index, crop, windows[name.series])
+        _draw_pixels(painter, Box(x, y + _LABEL_HEIGHT, *size), grid.scale, view)
+    bottom = box.y + -(-len(shown) // grid.columns) * grid.height
+    length_mm = 20 if 20 * grid.scale < box.width else 10
+    end = box.x + length_mm * grid.scale
+    line(painter, (box.x, bottom + 4), (end, bottom + 4), INK, 1.5)
+    painter.text(end + 4, bottom + 6, f"{length_mm} mm, A left, P right", Style(6))
+    used = Box(box.x, box.y, box.width, bottom + 2 * _BURN_IN_HEIGHT - box.y)
     burn(painter, used, pictures.burn_in)
 
 
 def strip_slices(pictures: CasePictures) -> tuple[SliceName, ...]:
     """Return the slices of the strip, in order; at most 40."""
     slices = pictures.lesion_slices()
-    if len(slices) <= _MOST_THUMBNAILS:
-        return slices
-    by_area = sorted(slices, key=lambda name: -pictures.area_mm2(name))
-    kept = set(by_area[:_MOST_THUMBNAILS])
+    kept = set(sorted(slices, key=pictures.rank, reverse=True)[:_MOST_THUMBNAILS])
     return tuple(name for name in slices if name in kept)
 
 
 def _strip_crop(stack: SagittalStack) -> Crop:
     anywhere = np.asarray(stack.lesion.any(axis=0))
-    return crop_around(stack, anywhere, _STRIP_MARGIN_MM)
+    return crop_around(stack, anywhere, _STRIP_MARGIN_MM, _STRIP_LEAST_MM)
 
 
-_LABEL_HEIGHT = 8.0
-_TALLEST_THUMBNAIL = 260.0
-
-
-def _best_columns(
+def _best_grid(
     count: int, box: Box, crops: dict[str, Crop], pictures: CasePictures
-) -> tuple[int, tuple[float, float]]:
+) -> _Grid:
     """Choose the number of columns that shows the slices largest."""
-    shapes = [
-        (
-            (crop.bottom - crop.top) * pictures.stacks[name].pixel_mm[0],
-            (crop.right - crop.left) * pictures.stacks[name].pixel_mm[1],
+    height_mm, width_mm = (
+        max(size_mm(crop, pictures.stacks[name])[axis] for name, crop in crops.items())
+        for axis in (0, 1)
+    )
+
+    def grid(columns: int) -> _Grid:
+        height = min(box.height / -(-count // columns), _TALLEST_THUMBNAIL)
+        across = (box.width / columns - _GAP) / width_mm
+        along = (height - _GAP - _LABEL_HEIGHT) / height_mm
+        scale = min(across, along, _LARGEST_SCALE)
+        return _Grid(
+            columns,
+            scale,
+            width_mm * scale + _GAP,
+            height_mm * scale + _GAP + _LABEL_HEIGHT,
         )
-        for name, crop in crops.items()
-    ]
-    height_mm = max(shape[0] for shape in shapes)
-    width_mm = max(shape[1] for shape in shapes)
-    best = (0.0, 1, (box.width, box.height))
-    for columns in range(1, count + 1):
-        rows = -(-count // columns)
-        width = box.width / columns
-        height = min(box.height / rows, _TALLEST_THUMBNAIL)
-        scale = min((width - 3) / width_mm, (height - 3 - _LABEL_HEIGHT) / height_mm)
-        tight = (width_mm * scale + 3, height_mm * scale + 3 + _LABEL_HEIGHT)
-        best = max(best, (scale, columns, tight), key=lambda item: item[0])
-    return best[1], best[2]
+
+    return max(
+        (grid(columns) for columns in range(1, count + 1)), key=lambda g: g.scale
+    )
 
 
-def _draw_thumbnail(
-    painter: Painter, cell: Box, name: SliceName, crop: Crop, pictures: CasePictures
+def size_mm(crop: Crop, stack: SagittalStack) -> tuple[float, float]:
+    """Return height and width of a crop."""
+    height = (crop.bottom - crop.top) * stack.pixel_mm[0]
+    return height, (crop.right - crop.left) * stack.pixel_mm[1]
+
+
+def _draw_label(
+    painter: Painter, box: Box, name: SliceName, pictures: CasePictures
 ) -> None:
-    stack = pictures.stacks[name.series]
-    image_box = cell.inset(0, _LABEL_HEIGHT, 0, 0)
-    area, scale = place(stack, crop, image_box)
-    _draw_pixels(painter, area, scale, View(stack, name.index, crop))
-    size = 5.5
-    label = f"{printable(name.series)} · {name.source_index + 1}"
-    if len(pictures.stacks) == 1:
-        label = f"slice {name.source_index + 1}"
-    painter.text(cell.x, cell.y + 6, shorten(label, cell.width, size), Style(size))
+    label = f"{name.source_index + 1}"
+    if len(pictures.stacks) > 1:
+        label = f"{printable(name.series)} · {label}"
+    painter.text(box.x, box.y + 6, shorten(label, box.width, 5.5), Style(5.5))

@@ -17,6 +17,9 @@ SOURCE = "Zhuo et al. 2022, Table 1, training cohort (94, 104, 81 and 113 patien
 # The paper counts vertebrae, a mask has millimetres. One cervical level, body and
 # disc, is 16 to 18 mm high, a thoracic one 20 to 27, a lumbar one 33 to 37.
 MM_PER_LEVEL = 18.0
+# From this length a lesion is called longitudinally extensive.
+EXTENSIVE_LEVELS = 3.0
+
 LEVEL_NOTE = (
     "Levels are millimetres along the cord divided by 18 mm, the height of a cervical "
     "level with its disc; a thoracic level is 20 to 27 mm and a lumbar one 33 to 37 mm "

@@ -5,11 +5,12 @@ never a diagnosis; and ``no lesion`` and ``indeterminate`` are answers that need
 much care as a disease.
 """
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 from spinaldx.records import (
     Diagnosis,
     Disease,
+    Lesion,
     MaskOrigin,
     Prediction,
     StageResult,
@@ -17,7 +18,7 @@ from spinaldx.records import (
     WeightsInfo,
     stages_on_path,
 )
-from spinaldx.stages.heatmap import RING_MM
+from spinaldx.report.reference import EXTENSIVE_LEVELS, levels_of
 
 SIMULATION_NOTICE = (
     "Weights trained on simulated patients only: not clinically valid, "
@@ -146,23 +147,21 @@ def _near(stage: StageResult) -> str:
     )
 
 
-def heat_sentence(shares: Mapping[str, float], cell_mm: float) -> str:
-    """Say where the heat of a map lies.
+def length_sentence(lesions: Sequence[Lesion]) -> str:
+    """Say how long the longest lesion is, and what was counted.
 
     Args:
-        shares: From `heat_shares`.
-        cell_mm: Edge of a Grad-CAM cell.
+        lesions: Of one study, at least one.
     """
-    if not shares:
-        return "The map is zero everywhere: nothing spoke for this class."
-    if "ring" not in shares:
-        return (
-            f"{shares['lesion']:.0%} of the heat in the lesions, "
-            f"{shares['elsewhere']:.0%} elsewhere. A cell is {cell_mm:.1f} mm wide, "
-            f"too coarse to tell the {RING_MM:.0f} mm around a lesion apart."
-        )
-    return (
-        f"{shares['lesion']:.0%} of the heat in the lesions, {shares['ring']:.0%} "
-        f"within {RING_MM:.0f} mm around them, {shares['elsewhere']:.0%} elsewhere. "
-        f"A cell is {cell_mm:.1f} mm wide."
+    longest_mm = max(lesion.length_mm for lesion in lesions)
+    levels = levels_of(longest_mm)
+    reach = "at least" if levels >= EXTENSIVE_LEVELS else "less than"
+    sentence = (
+        f"The longest lesion is {longest_mm:.1f} mm or {levels:.1f} cervical levels: "
+        f"{reach} the {EXTENSIVE_LEVELS:.0f} that make a lesion longitudinally extensive."
     )
+    if len({lesion.series for lesion in lesions}) > 1:
+        sentence += (
+            " A lesion seen in two series that overlap is counted and added in both."
+        )
+    return sentence
