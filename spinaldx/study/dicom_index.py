@@ -1,6 +1,7 @@
 """DICOM files to headers: nothing of the pixels is read."""
 
 import contextlib
+import io
 import logging
 import math
 import struct
@@ -10,7 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, BinaryIO
 
 import pydicom
-from pydicom.datadict import tag_for_keyword
+from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
 
@@ -28,6 +30,9 @@ from spinaldx.study.series import (
 # Values that break the standard are common and told apart below; pydicom's
 # warnings would print them, and they may be a patient's name.
 logging.getLogger("pydicom").setLevel(logging.CRITICAL)
+
+# Enough for nearly every header; what is longer is read again whole.
+_HEAD_BYTES = 1 << 17
 
 DEFLATED = "1.2.840.10008.1.2.1.99"
 DIRECTORY_CLASS = "1.2.840.10008.1.3.10"
@@ -80,6 +85,19 @@ _KEYWORDS = [
     "PhotometricInterpretation",
 ]
 _TAGS: list[Any] = [tag_for_keyword(keyword) for keyword in _KEYWORDS]
+
+_KEYWORDS_OF_GROUPS = [
+    "EffectiveEchoTime",
+    "InversionTimes",
+    "TemporalPositionIndex",
+    "NominalCardiacTriggerDelayTime",
+    "TransferSyntaxUID",
+    "MediaStorageSOPClassUID",
+]
+_TAG_OF: dict[str, Any] = {
+    keyword: tag_for_keyword(keyword) for keyword in (*_KEYWORDS, *_KEYWORDS_OF_GROUPS)
+}
+_KIND_OF = {keyword: dictionary_VR(tag) for keyword, tag in _TAG_OF.items()}
 
 # All that pydicom is known to raise on damaged bytes (fault catalogue, group B).
 PARSE_ERRORS = (
@@ -172,17 +190,45 @@ def parse_dataset(stream: BinaryIO, name: str, *, pixels: bool) -> Dataset:
         UnreadableFileError: If the file is damaged or hostile.
     """
     try:
+        if not pixels:
+            dataset = _parse_head(stream.read(_HEAD_BYTES))
+            if dataset is not None:
+                return dataset
         watched = limits.WatchedStream(stream, name, limits.HEADER_SECONDS)
         is_marked = _check_deflated(watched, name)
-        return pydicom.dcmread(
-            watched,
-            stop_before_pixels=not pixels,
-            specific_tags=None if pixels else _TAGS,
-            force=not is_marked,
-        )
+        return _parse(watched, pixels=pixels, is_marked=is_marked)
     except PARSE_ERRORS as error:
         message = f"{name}: not a readable DICOM file."
         raise UnreadableFileError(message) from error
+
+
+def _parse_head(head: bytes) -> Dataset | None:
+    """Parse a header from the first bytes alone, several times as fast.
+
+    Returns:
+        None when the header does not end before the bytes do, or is deflated.
+    """
+    stream = io.BytesIO(head)
+    is_marked = head[128:132] == b"DICM"
+    if is_marked:
+        stream.seek(132)
+        if _transfer_syntax(stream) == DEFLATED:
+            return None
+        stream.seek(0)
+    try:
+        dataset = _parse(stream, pixels=False, is_marked=is_marked)
+    except PARSE_ERRORS:
+        return None
+    return dataset if stream.tell() < len(head) else None
+
+
+def _parse(stream: Any, *, pixels: bool, is_marked: bool) -> Dataset:  # noqa: ANN401 - pydicom takes anything that reads
+    return pydicom.dcmread(
+        stream,
+        stop_before_pixels=not pixels,
+        specific_tags=None if pixels else _TAGS,
+        force=not is_marked,
+    )
 
 
 def _check_deflated(stream: limits.WatchedStream, name: str) -> bool:
@@ -202,18 +248,18 @@ def _check_deflated(stream: limits.WatchedStream, name: str) -> bool:
     return is_marked
 
 
-def _transfer_syntax(stream: limits.WatchedStream) -> str:
+def _transfer_syntax(stream: io.RawIOBase | io.BytesIO) -> str:
     """Walk the file meta group, which is always explicit little endian."""
     found = ""
     while True:
         place = stream.tell()
-        head = stream.read(8)
+        head = stream.read(8) or b""
         if len(head) < 8 or head[:2] != b"\x02\x00":
             stream.seek(place)
             return found
         long_form = head[4:6] in {b"OB", b"UN", b"OW", b"SQ", b"UT"}
-        length = int.from_bytes(stream.read(4) if long_form else head[6:8], "little")
-        value = stream.read(length)
+        size = (stream.read(4) or b"") if long_form else head[6:8]
+        value = stream.read(int.from_bytes(size, "little")) or b""
         if head[2:4] == b"\x10\x00":
             found = value.rstrip(b"\0 ").decode("ascii", "replace")
 
@@ -363,6 +409,22 @@ def _items(dataset: Dataset, keyword: str) -> list[Dataset]:
 
 
 def _texts(dataset: Dataset, keyword: str) -> list[str]:
+    """Return the values of an element as texts; empty when it is not there.
+
+    Codes, numbers and UIDs are taken from the raw bytes, three times as fast as
+    through pydicom's elements; free text needs its character set.
+    """
+    raw: Any = dataset.get_item(_TAG_OF[keyword])
+    if raw is None or raw.value is None:
+        return []
+    kind = _KIND_OF[keyword]
+    if isinstance(raw, RawDataElement) and raw.VR in {None, kind}:
+        if kind == "US" and len(raw.value) == 2:
+            number = raw.value if raw.is_little_endian else raw.value[::-1]
+            return [str(int.from_bytes(number, "little"))]
+        if kind in {"CS", "DS", "IS", "UI"}:
+            text = raw.value.rstrip(b"\0 ").decode("latin-1")
+            return [part.strip() for part in text.split("\\")] if text else []
     value = dataset.get(keyword)
     if value is None or value == "":
         return []

@@ -110,7 +110,7 @@ def unpack(frames: Sequence[PackedFrame], name: str) -> list[NDArray[Any]]:
 
 def _packed(frame: PackedFrame) -> bytes:
     fields = asdict(frame)
-    content = fields.pop("content")
+    content: bytes = fields.pop("content")
     head = json.dumps(fields).encode()
     return struct.pack("<II", len(head), len(content)) + head + content
 
@@ -136,24 +136,27 @@ def decode_stream(source: BinaryIO, target: BinaryIO) -> None:
         target: Gets the pixels, row by row, 32-bit integers.
     """
     from pydicom.encaps import encapsulate  # noqa: PLC0415 - only in the child
-    from pydicom.pixels import get_decoder  # noqa: PLC0415 - only in the child
+    from pydicom.pixels.decoders.base import get_decoder  # noqa: PLC0415 - as above
 
     while head := source.read(8):
         n_head, n_content = struct.unpack("<II", head)
         fields = json.loads(source.read(n_head))
         content = source.read(n_content)
+        options: dict[str, Any] = {
+            "rows": fields["rows"],
+            "columns": fields["columns"],
+            "number_of_frames": 1,
+            "samples_per_pixel": 1,
+            "photometric_interpretation": "MONOCHROME2",
+            "pixel_keyword": "PixelData",
+            "bits_allocated": fields["bits_allocated"],
+            "bits_stored": fields["bits_stored"],
+            "pixel_representation": int(fields["is_signed"]),
+        }
         array, _ = get_decoder(fields["syntax"]).as_array(
             encapsulate([content]),
             decoding_plugin=DECODERS[fields["syntax"]],
-            rows=fields["rows"],
-            columns=fields["columns"],
-            number_of_frames=1,
-            samples_per_pixel=1,
-            photometric_interpretation="MONOCHROME2",
-            pixel_keyword="PixelData",
-            bits_allocated=fields["bits_allocated"],
-            bits_stored=fields["bits_stored"],
-            pixel_representation=int(fields["is_signed"]),
+            **options,
         )
         if array.shape != (fields["rows"], fields["columns"]):
             message = "The code stream has another size than the header says."
