@@ -13,7 +13,9 @@ from spinaldx.models import (
     DenseNetSpec,
     MultiResUNetSpec,
     SegmentationPart,
+    write_bundle,
 )
+from spinaldx.models.specs import expected_tensors
 from spinaldx.records import Task, Volume
 
 # Columns: source axes towards left, foot, back, as a sagittal scan is stored.
@@ -199,3 +201,41 @@ def fake_bundle(cut_off=0.5, margin=0.05, temperature=1.0, **changes):
         description_sha256="0" * 64,
     )
     return replace(bundle, **changes)
+
+
+def random_tensors(spec, seed=0):
+    """Fill a network's tensors with numbers of a healthy size."""
+    rng = np.random.default_rng(seed)
+    tensors = {}
+    for name, shape in expected_tensors(spec).items():
+        noise = rng.standard_normal(shape)
+        if name.endswith("running_var") or (
+            name.endswith("weight") and len(shape) == 1
+        ):
+            noise = 1.0 + 0.1 * np.abs(noise)
+        elif len(shape) > 1:
+            noise = noise * np.sqrt(2.0 / np.prod(shape[1:]))
+        else:
+            noise = 0.1 * noise
+        tensors[name] = noise.astype(np.float32)
+    return tensors
+
+
+def tiny_bundle(folder, seed=0, **changes):
+    """Write a whole bundle of tiny random networks that run in milliseconds."""
+    segmentation = MultiResUNetSpec(base_width=4, levels=2)
+    classifier = DenseNetSpec(blocks=(1, 1, 1, 1), growth=4, initial_features=8)
+    described = fake_bundle(name="tiny", **changes)
+    bundle = replace(
+        described,
+        segmentation=replace(described.segmentation, network=segmentation),
+        classifiers={
+            task: replace(part, network=classifier, file=f"{task.value}.safetensors")
+            for task, part in described.classifiers.items()
+        },
+    )
+    tensors = {
+        part: random_tensors(described.network, seed + place)
+        for place, (part, described) in enumerate(bundle.parts.items())
+    }
+    return write_bundle(bundle, tensors, folder)

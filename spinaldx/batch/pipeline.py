@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
+from spinaldx.batch import pseudonyms
 from spinaldx.batch.outcome import BatchOutcome, Progress, StudyOutcome
 from spinaldx.batch.planning import BatchPlan, PlannedStudy
 from spinaldx.batch.reading import ReadStudy, read_study
@@ -83,6 +84,8 @@ class _Run:
 
     def run(self) -> BatchOutcome:
         remove_strays(self._settings.out)
+        if self._plan.pseudonyms:
+            pseudonyms.save(self._settings.out, self._plan.pseudonyms)
         self._run_file.write("running")
         for text in self._plan.warnings:
             self._warn(text)

@@ -3,8 +3,8 @@
 import json
 import statistics
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from spinaldx.batch import pseudonyms
@@ -45,11 +45,14 @@ class BatchPlan:
         studies: This shard's.
         total: Studies of all shards.
         warnings: Sentences for the user.
+        pseudonyms: By true name, those of earlier runs included; empty when names
+            are not hidden.
     """
 
     studies: tuple[PlannedStudy, ...]
     total: int
     warnings: tuple[str, ...] = ()
+    pseudonyms: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 def plan(sources: Sequence[StudySource], settings: BatchSettings) -> BatchPlan:
@@ -63,14 +66,14 @@ def plan(sources: Sequence[StudySource], settings: BatchSettings) -> BatchPlan:
         settings: Output folder, shard, pseudonyms, masks.
 
     Returns:
-        The plan; nothing but the pseudonyms' key file is written.
+        The plan; nothing is written.
 
     Raises:
         StudyError: If there is no study at all.
         UsageError: If two studies have one name, or a name is taken by a file of
             the results.
         OutputError: If a study's folder is there and is no result, or the key
-            file cannot be used.
+            file of the pseudonyms cannot be read.
     """
     if not sources:
         message = "There is no study in the input."
@@ -78,17 +81,15 @@ def plan(sources: Sequence[StudySource], settings: BatchSettings) -> BatchPlan:
     ordered = sorted(sources, key=lambda source: source.name)
     names = [source.name for source in ordered]
     _check_names(names)
-    warnings = _unused_masks(settings.masks, names) if not settings.pseudonyms else ()
-    if settings.pseudonyms:
-        known = pseudonyms.assign(settings.out, names)
-        names = [known[name] for name in names]
+    known = pseudonyms.assign(settings.out, names) if settings.pseudonyms else {}
     studies = tuple(
-        PlannedStudy(name, source) for name, source in zip(names, ordered, strict=True)
+        PlannedStudy(known.get(source.name, source.name), source) for source in ordered
     )
     mine = studies[settings.shard.number - 1 :: settings.shard.count]
     for study in mine:
         check_replaceable(settings.out / study.name)
-    return BatchPlan(mine, len(studies), warnings)
+    warnings = _unused_masks(settings.masks, [study.name for study in studies])
+    return BatchPlan(mine, len(studies), warnings, known)
 
 
 def _check_names(names: Sequence[str]) -> None:
@@ -146,7 +147,7 @@ def estimate(the_plan: BatchPlan, settings: BatchSettings) -> Estimate:
         stored = read_stored(settings.out / study.name, report=settings.report)
         # A study that is not there is due whatever its key: no need to read it.
         key = "" if stored is None else resume_key(study.source, study.name, settings)
-        outcome = keep_as_is(stored, study.name, key, settings)
+        outcome = keep_as_is(stored, key, settings)
         (due if outcome is None else kept).append(study.name)
     measured = _seconds_per_study(settings.out / RUNS)
     each = _SECONDS_PER_STUDY if measured is None else measured

@@ -2,12 +2,13 @@
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePath, PurePosixPath
 
 from spinaldx.errors import OutputError, SpinalDxError
-from spinaldx.files import write_bytes
+from spinaldx.files import safe_name, write_bytes
 from spinaldx.records import QualityFlag, Volume
 from spinaldx.study import StudySource
 
@@ -26,28 +27,35 @@ def key_file(out: Path) -> Path:
 def assign(out: Path, names: Sequence[str]) -> dict[str, str]:
     """Give every study a pseudonym; the same one in every later run.
 
-    The key file is made or extended; its owner alone may read it.
-
     Args:
         out: Folder of the results.
         names: Of all studies, those of other shards included.
 
     Returns:
-        Pseudonyms by name.
+        All pseudonyms by name, those of earlier runs included.
 
     Raises:
-        OutputError: If the key file cannot be read or written.
+        OutputError: If the key file cannot be read.
     """
-    path = key_file(out)
-    known = _read(path)
+    known = _read(key_file(out))
+    used = set(known.values())
+    fresh = (f"study-{number:04d}" for number in itertools.count(1))
+    free = (pseudonym for pseudonym in fresh if pseudonym not in used)
     missing = sorted(set(names) - set(known))
-    if missing:
-        used = set(known.values())
-        fresh = (f"study-{number:04d}" for number in range(1, 1 << 30))
-        free = (pseudonym for pseudonym in fresh if pseudonym not in used)
-        known |= dict(zip(missing, free, strict=False))
-        _write(path, known)
-    return {name: known[name] for name in names}
+    return known | dict(zip(missing, free, strict=False))
+
+
+def save(out: Path, known: Mapping[str, str]) -> None:
+    """Write the key file; its owner alone may read it.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_HEADER)
+    writer.writerows(sorted((pseudonym, study) for study, pseudonym in known.items()))
+    write_bytes(key_file(out), text.getvalue().encode(), private=True)
 
 
 def _read(path: Path) -> dict[str, str]:
@@ -66,14 +74,6 @@ def _read(path: Path) -> dict[str, str]:
 def _unusable(path: Path) -> OutputError:
     message = f"The key file {path} cannot be read."
     return OutputError(message, hint="Restore it, or choose another output folder.")
-
-
-def _write(path: Path, known: dict[str, str]) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_HEADER)
-    writer.writerows(sorted((pseudonym, study) for study, pseudonym in known.items()))
-    write_bytes(path, text.getvalue().encode(), private=True)
 
 
 def hide_names(volumes: Iterable[Volume], source: StudySource) -> tuple[Volume, ...]:
@@ -105,12 +105,13 @@ def hide_in_error(error: Exception, source: StudySource) -> Exception:
 
 def _words(source: StudySource) -> list[str]:
     """Return names of the study, its files and folders, the longest first."""
-    paths = [file.path for file in source.source_files]
-    paths += [row.t2w for row in source.rows if row.t2w is not None]
     words = {source.name, *source.name.split("__")}
-    words |= {file.member for file in source.source_files}
-    for path in paths:
-        words |= {str(path), path.name, path.name.split(".")[0], *path.parts}
+    paths: set[PurePath] = {file.path for file in source.source_files}
+    paths |= {row.t2w for row in source.rows if row.t2w is not None}
+    members = {PurePosixPath(file.member) for file in source.source_files}
+    for path in paths | members:
+        words |= {str(path), str(path.parent), path.name, path.name.split(".")[0]}
+    words |= {safe_name(word) for word in words}
     return sorted((w for w in words if len(w) >= _SHORTEST_NAME), key=lambda w: -len(w))
 
 

@@ -77,7 +77,7 @@ def _decide(
     clear_leftovers(folder)
     key = resume_key(study.source, study.name, settings)
     stored = read_stored(folder, report=settings.report)
-    return key, keep_as_is(stored, study.name, key, settings)
+    return key, keep_as_is(stored, key, settings)
 
 
 def _read_masks(

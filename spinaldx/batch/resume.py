@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ from spinaldx.batch.settings import BatchSettings
 from spinaldx.errors import OutputError, UnreadableFileError
 from spinaldx.files import sha256_of
 from spinaldx.models import Networks
+from spinaldx.records import Provenance
+from spinaldx.report.prediction_json import parse_case
 from spinaldx.report.results import LESION_MASK, REPORT_PDF
 from spinaldx.report.table import PREDICTION_JSON, read_record, study_folders
 from spinaldx.study import StudySource
@@ -23,21 +25,21 @@ RESULT_VERSION = 1
 _MASK_SUFFIXES = (".nii.gz", ".nii")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Stored:
     """What an earlier run left of one study.
 
     Attributes:
-        outcome: `UNCHANGED` or `FAILED_BEFORE`.
+        outcome: What becomes of the study when it is kept as it is.
         resume_key: The key it was computed under.
         is_whole: Whether the files that the settings ask for are there.
-        record: The JSON value.
+        provenance: How it was made; None for a failed study.
     """
 
-    outcome: Outcome
+    outcome: StudyOutcome
     resume_key: str
     is_whole: bool
-    record: dict[str, Any]
+    provenance: Provenance | None
 
 
 def read_stored(folder: Path, *, report: bool) -> Stored | None:
@@ -54,24 +56,36 @@ def read_stored(folder: Path, *, report: bool) -> Stored | None:
         return None
     try:
         record = read_record(folder)
+        if not (folder / PREDICTION_JSON).is_file():
+            return _stored_failure(folder.name, record)
+        case = parse_case(record)
     except OutputError:
         return None
-    if not (folder / PREDICTION_JSON).is_file():
-        key = str(record.get("resume_key", ""))
-        return Stored(Outcome.FAILED_BEFORE, key, is_whole=True, record=record)
-    provenance = record.get("provenance")
-    if not isinstance(provenance, dict):
-        return None
     wanted = [folder / REPORT_PDF] if report else []
-    wanted += [
-        folder / str(item.get("name")) / LESION_MASK for item in record["series"]
-    ]
+    wanted += [folder / series.name / LESION_MASK for series in case.series]
     return Stored(
-        outcome=Outcome.UNCHANGED,
-        resume_key=str(provenance.get("resume_key", "")),
+        outcome=StudyOutcome(
+            study=folder.name,
+            outcome=Outcome.UNCHANGED,
+            answer=case.prediction.diagnosis.value,
+        ),
+        resume_key=case.provenance.resume_key,
         is_whole=all(path.is_file() for path in wanted),
-        record=record,
+        provenance=case.provenance,
     )
+
+
+def _stored_failure(name: str, record: Mapping[str, Any]) -> Stored:
+    code = record.get("exit_code")
+    outcome = StudyOutcome(
+        study=name,
+        outcome=Outcome.FAILED_BEFORE,
+        exit_code=code if isinstance(code, int) else 1,
+        message=str(record.get("message", "")),
+        hint="It failed before and is unchanged; --retry-failed tries it again.",
+    )
+    key = str(record.get("resume_key", ""))
+    return Stored(outcome, key, is_whole=True, provenance=None)
 
 
 def resume_key(source: StudySource, name: str, settings: BatchSettings) -> str:
@@ -118,25 +132,14 @@ def _hashes(masks: dict[str, Path]) -> dict[str, str]:
 
 
 def keep_as_is(
-    stored: Stored | None, name: str, key: str, settings: BatchSettings
+    stored: Stored | None, key: str, settings: BatchSettings
 ) -> StudyOutcome | None:
     """Return the outcome of a study that need not be run, None when it must."""
     if stored is None or settings.overwrite or stored.resume_key != key:
         return None
-    if stored.outcome is Outcome.UNCHANGED:
-        if not stored.is_whole:
-            return None
-        answer = str(stored.record.get("diagnosis", ""))
-        return StudyOutcome(name, Outcome.UNCHANGED, answer=answer)
-    if settings.retry_failed:
+    if stored.outcome.outcome.is_failure and settings.retry_failed:
         return None
-    return StudyOutcome(
-        study=name,
-        outcome=Outcome.FAILED_BEFORE,
-        exit_code=int(stored.record.get("exit_code") or 1),
-        message=str(stored.record.get("message", "")),
-        hint="It failed before and is unchanged; --retry-failed tries it again.",
-    )
+    return stored.outcome if stored.is_whole else None
 
 
 def other_results(
@@ -156,14 +159,13 @@ def other_results(
     found = set()
     for folder in study_folders(settings.out):
         stored = read_stored(folder, report=False)
-        if stored is None or stored.outcome is not Outcome.UNCHANGED:
+        if stored is None or stored.provenance is None:
             continue
-        provenance = stored.record["provenance"]
-        weights = provenance["weights"]
-        theirs = weights["sha256"], provenance["engine"], provenance["precision"]
+        made = stored.provenance
+        theirs = made.weights.sha256, made.engine, made.precision
         is_planned = folder.name in planned
         is_anew = is_planned and (settings.overwrite or theirs[0] != mine[0])
         if theirs != mine and not is_anew:
-            label = f"{weights['name']} {weights['version']}"
-            found.add(f"{label} by {theirs[1]} in {theirs[2]}")
+            label = f"{made.weights.name} {made.weights.version}"
+            found.add(f"{label} by {made.engine} in {made.precision}")
     return tuple(sorted(found))

@@ -1,0 +1,146 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from spinaldx.batch.folders import (
+    check_replaceable,
+    clear_leftovers,
+    replaced_folder,
+)
+from spinaldx.errors import OutputError
+
+
+@pytest.fixture
+def final(tmp_path):
+    return tmp_path / "study"
+
+
+def write_result(folder, text):
+    folder.mkdir(exist_ok=True)
+    (folder / "prediction.json").write_text(text)
+
+
+def names_in(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def text_of(folder):
+    return (folder / "prediction.json").read_text()
+
+
+def test_a_new_folder_appears_at_the_end(final):
+    with replaced_folder(final) as writing:
+        write_result(writing, "new")
+        assert not final.exists()
+
+    assert text_of(final) == "new"
+    assert names_in(final.parent) == ["study"]
+
+
+def test_a_former_result_is_replaced_as_a_whole(final):
+    write_result(final, "old")
+    (final / "report.pdf").write_text("old")
+
+    with replaced_folder(final) as writing:
+        write_result(writing, "new")
+
+    assert names_in(final) == ["prediction.json"]
+    assert names_in(final.parent) == ["study"]
+
+
+def test_a_former_result_stays_when_writing_fails(final):
+    write_result(final, "old")
+
+    with pytest.raises(ZeroDivisionError), replaced_folder(final) as writing:
+        write_result(writing, str(1 / 0))
+
+    assert text_of(final) == "old"
+    assert names_in(final.parent) == ["study"]
+
+
+def test_a_former_result_comes_back_when_the_last_rename_fails(final, monkeypatch):
+    write_result(final, "old")
+    rename = Path.rename
+
+    def fail_late(path, target):
+        if path.name.startswith(".writing-"):
+            raise OSError(28, "No space left on device")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", fail_late)
+
+    with (
+        pytest.raises(OutputError, match="No space left") as caught,
+        replaced_folder(final) as writing,
+    ):
+        write_result(writing, "new")
+
+    assert caught.value.exit_code == 8
+    assert text_of(final) == "old"
+
+
+@pytest.mark.parametrize("half", [".writing-study", ".former-study"])
+def test_leftovers_are_removed(final, half):
+    write_result(final, "whole")
+    write_result(final.with_name(half), "half")
+    write_result(final.with_name(".writing-other"), "another process's")
+
+    clear_leftovers(final)
+
+    assert text_of(final) == "whole"
+    assert names_in(final.parent) == [".writing-other", "study"]
+
+
+def test_a_result_that_made_room_for_none_is_put_back(final):
+    write_result(final.with_name(".former-study"), "old")
+
+    clear_leftovers(final)
+
+    assert text_of(final) == "old"
+
+
+def test_the_user_s_own_files_are_never_replaced(final):
+    final.mkdir()
+    (final / "t2w.nii.gz").write_text("an image")
+
+    with pytest.raises(OutputError, match="no result"), replaced_folder(final):
+        pass
+    assert names_in(final) == ["t2w.nii.gz"]
+
+
+def test_a_file_in_the_place_of_a_folder_is_refused(final):
+    final.write_text("a file")
+
+    with pytest.raises(OutputError, match="no result"):
+        check_replaceable(final)
+
+
+def test_an_empty_folder_may_be_replaced(final):
+    final.mkdir()
+
+    check_replaceable(final)
+    with replaced_folder(final) as writing:
+        write_result(writing, "new")
+
+    assert text_of(final) == "new"
+
+
+def test_a_folder_that_cannot_be_written_is_an_output_error(tmp_path):
+    (tmp_path / "out").write_text("a file")
+
+    study = tmp_path / "out" / "study"
+    with pytest.raises(OutputError, match="Cannot write"), replaced_folder(study):
+        pass
+
+
+def test_a_file_system_without_folder_sync_is_fine(final, monkeypatch):
+    def refuse(handle):
+        raise OSError(22, "Invalid argument")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+
+    with replaced_folder(final) as writing:
+        write_result(writing, "new")
+
+    assert text_of(final) == "new"

@@ -1,0 +1,226 @@
+import json
+from dataclasses import replace
+
+import pytest
+from batch_cases import settings_for, write_study
+from phantoms import fake_bundle, spine_phantom
+
+from spinaldx.batch.resume import find_masks, resume_key
+from spinaldx.cascade import CascadeOptions
+from spinaldx.errors import UnreadableFileError
+
+
+def outcomes(found):
+    return {item.study: item.outcome.value for item in found.studies}
+
+
+KEPT = {"ada": "unchanged", "bob": "unchanged", "eve": "failed_before"}
+
+
+class TestSecondRun:
+    def test_nothing_is_done_for_what_is_there(self, run, studies, opened, out):
+        first = run(studies)
+        before = {
+            p: p.stat().st_mtime_ns for p in out.glob("*/*") if "runs" not in str(p)
+        }
+
+        second = run(studies)
+
+        assert outcomes(second) == KEPT
+        assert second.exit_code == first.exit_code == 6
+        assert len(opened) == 1
+        assert before == {p: p.stat().st_mtime_ns for p in before}
+
+    def test_a_failure_is_remembered_with_its_reason(self, run, studies):
+        (first,) = run(studies[2:]).studies
+        (second,) = run(studies[2:]).studies
+
+        assert second.message == first.message
+        assert second.exit_code == first.exit_code == 3
+        assert "--retry-failed" in second.hint
+
+    def test_answers_are_remembered(self, run, studies):
+        run(studies)
+
+        assert [item.answer for item in run(studies).studies] == [
+            "nmosd",
+            "no_lesion",
+            "",
+        ]
+
+    def test_retry_failed_runs_the_failed_ones(self, run, studies):
+        run(studies)
+
+        assert outcomes(run(studies, retry_failed=True)) == {**KEPT, "eve": "failed"}
+
+    def test_overwrite_runs_everything(self, run, studies):
+        run(studies)
+
+        assert outcomes(run(studies, overwrite=True)) == {
+            "ada": "complete",
+            "bob": "complete",
+            "eve": "failed",
+        }
+
+    def test_changed_input_is_run_and_replaces_the_old(
+        self, run, studies, out, tmp_path
+    ):
+        run(studies)
+        (out / "ada/stale.txt").write_text("of the former run")
+        write_study(tmp_path / "in", "ada", rows=None)
+
+        found = run(studies)
+
+        assert outcomes(found) == {**KEPT, "ada": "complete"}
+        assert found.studies[0].answer == "no_lesion"
+        assert not (out / "ada/stale.txt").exists()
+
+    def test_a_mended_input_is_run(self, run, studies, out, tmp_path):
+        run(studies)
+        write_study(tmp_path / "in", "eve")
+
+        assert outcomes(run(studies)) == {**KEPT, "eve": "complete"}
+        assert not (out / "eve/failure.json").exists()
+
+    def test_an_input_that_breaks_replaces_the_result(self, run, studies, out):
+        run(studies)
+        studies[0].nifti[0].path.write_bytes(b"broken")
+
+        assert outcomes(run(studies)) == {**KEPT, "ada": "failed"}
+        assert [p.name for p in (out / "ada").iterdir()] == ["failure.json"]
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"cascade": CascadeOptions(keep_probabilities=True)},
+            {"cascade": CascadeOptions(needs_cord=False)},
+            {"bundle": fake_bundle(description_sha256="1" * 64)},
+            {"series": "t2w"},
+            {"report": True},
+        ],
+    )
+    def test_what_changes_results_is_run_anew(self, run, studies, changes):
+        run(studies[:1])
+
+        assert outcomes(run(studies[:1], **changes)) == {"ada": "complete"}
+        assert outcomes(run(studies[:1], **changes)) == {"ada": "unchanged"}
+
+    def test_a_report_that_is_there_does_no_harm(self, run, studies):
+        run(studies[:1], report=True)
+
+        assert outcomes(run(studies[:1], report=False)) == {"ada": "unchanged"}
+
+    @pytest.mark.parametrize(
+        "harm",
+        [
+            lambda folder: (folder / "t2w/lesion_mask.nii.gz").unlink(),
+            lambda folder: (folder / "prediction.json").write_text("{"),
+            lambda folder: (folder / "prediction.json").write_text("{}"),
+            lambda folder: (folder / "prediction.json").write_text(
+                '{"provenance": {}}'
+            ),
+        ],
+    )
+    def test_a_damaged_result_is_made_anew(self, run, studies, out, harm):
+        run(studies[:1])
+        harm(out / "ada")
+
+        assert outcomes(run(studies[:1])) == {"ada": "complete"}
+
+    def test_inputs_may_move(self, run, studies, tmp_path):
+        run(studies[:1])
+        (tmp_path / "in").rename(tmp_path / "moved")
+        moved = write_study(tmp_path / "moved", "ada")
+
+        assert outcomes(run([moved])) == {"ada": "unchanged"}
+
+
+class TestMixing:
+    def test_another_precision_is_warned_of(self, run, studies, caplog):
+        run(studies[:1])
+
+        found = run(studies[:2], precision="bf16")
+
+        assert outcomes(found) == {"ada": "unchanged", "bob": "complete"}
+        (warning,) = found.warnings
+        assert "fake 1 by fake in fp32" in warning
+        assert warning in caplog.text
+
+    def test_other_weights_of_other_studies_are_warned_of(self, run, studies):
+        run(studies[:1])
+        other = fake_bundle(name="other", description_sha256="2" * 64)
+
+        assert "fake 1" in run(studies[1:2], bundle=other).warnings[0]
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"bundle": fake_bundle(description_sha256="2" * 64)},
+            {"precision": "bf16", "overwrite": True},
+        ],
+    )
+    def test_what_is_computed_anew_is_no_mixture(self, run, studies, changes):
+        run(studies)
+
+        assert run(studies, **changes).warnings == ()
+
+    def test_a_broken_record_is_no_mixture(self, run, studies, out):
+        run(studies[:1])
+        (out / "ada/prediction.json").write_text('{"provenance": {"weights": 3}}')
+
+        assert run(studies[:2]).warnings == ()
+
+
+class TestResumeKey:
+    def test_hangs_on_what_changes_results(self, studies, out):
+        settings = settings_for(out)
+        keys = {
+            resume_key(studies[0], "ada", settings),
+            resume_key(studies[1], "ada", settings),
+            resume_key(studies[0], "ada", replace(settings, series="x")),
+            resume_key(studies[0], "ada", replace(settings, pseudonyms=True)),
+        }
+
+        assert len(keys) == 4
+
+    def test_does_not_hang_on_where_it_runs(self, studies, out, tmp_path):
+        here = resume_key(studies[0], "ada", settings_for(out))
+        there = resume_key(
+            studies[0],
+            "ada",
+            settings_for(tmp_path, device="cuda", precision="bf16", report=True),
+        )
+
+        assert here == there
+
+    def test_a_mask_that_cannot_be_read_is_named(self, studies, out, tmp_path):
+        (tmp_path / "masks/ada/t2w.nii.gz").mkdir(parents=True)
+
+        with pytest.raises(UnreadableFileError, match="mask"):
+            resume_key(studies[0], "ada", settings_for(out, masks=tmp_path / "masks"))
+
+
+def test_masks_are_found_by_series(tmp_path):
+    folder = tmp_path / "ada"
+    folder.mkdir()
+    for name in ("a.nii.gz", "b.nii", "._a.nii.gz", "notes.txt"):
+        (folder / name).write_text("")
+
+    found = find_masks(tmp_path, "ada")
+
+    assert found == {"a": folder / "a.nii.gz", "b": folder / "b.nii"}
+    assert find_masks(tmp_path, "bob") == find_masks(None, "ada") == {}
+
+
+def test_the_key_is_in_both_kinds_of_record(run, studies, out):
+    run(studies)
+
+    complete = json.loads((out / "ada/prediction.json").read_text())
+    failed = json.loads((out / "eve/failure.json").read_text())
+    assert len(complete["provenance"]["resume_key"]) == 64
+    assert len(failed["resume_key"]) == 64
+
+
+def test_phantoms_differ():
+    assert spine_phantom().lesion.any()
+    assert not spine_phantom(rows=None).lesion.any()
