@@ -51,12 +51,12 @@ def draw_scan(rng: np.random.Generator, noise_factor: float) -> Scan:
     """Draw the acquisition of one station."""
     uses_coil = rng.random() < 0.6
     interpolated = rng.random() < 0.55
-    most = (0.5, 0.85) if interpolated else (0.8, 1.0)
+    most = (0.42, 0.85) if interpolated else (0.8, 1.0)
     shares = rng.uniform(*most, 2)
     fades = rng.random(2) < 0.4
     ends = np.where(fades, rng.uniform(0.05, 0.35, 2), 0.0)
     return Scan(
-        noise=float(np.exp(rng.normal(np.log(0.065), 0.5))) * noise_factor,
+        noise=float(min(np.exp(rng.normal(np.log(0.07), 0.5)), 0.22)) * noise_factor,
         resolution=(float(shares[0]), float(shares[1])),
         apodisation=float(rng.uniform(0, 1)),
         phase_rows=bool(rng.random() < 0.6),
@@ -80,8 +80,9 @@ def draw_bias(
     shape = frame.s.shape
     bias = np.ones(shape, dtype=np.float32)
     if scan.coil_mm > 0:
-        depth = np.maximum(45 - frame.p, 0)
-        falls = 1 / (1 + (depth / np.float32(scan.coil_mm + 25)) ** 2)
+        # The elements lie under the back, some 6 cm behind the canal.
+        far = np.maximum(65 - frame.depth, 0)
+        falls = 1 / (1 + (far / np.float32(scan.coil_mm + 25)) ** 2)
         bias *= falls * (1 - scan.coil_floor) + scan.coil_floor
     rows = np.linspace(0, 1, shape[0], dtype=np.float32)
     for end, place in zip(scan.ends, (rows, 1 - rows), strict=True):

@@ -253,7 +253,7 @@ def _tumour_bulk(rng: np.random.Generator) -> dict[str, float]:
     return {
         "rim_mm": float(rng.uniform(0.1, 1.1)),
         "taper_mm": float(rng.uniform(4, 14)),
-        "most_swelling": float(rng.uniform(1.7, 2.6)),
+        "most_swelling": float(rng.uniform(2.0, 2.8)),
     }
 
 
@@ -271,7 +271,7 @@ def _ependymoma(rng: np.random.Generator, extent: Extent, section: Section) -> R
     clear = _chance(rng, 0.72)
     solid = Body(
         **place,
-        bluntness=rng.uniform(1.8, 3.5),
+        bluntness=rng.uniform(2.0, 4.5),
         margin_mm=rng.uniform(0.4, 1.4) if clear else rng.uniform(1.4, 4.0),
         ratio=ratio,
         look=_look(rng, rng.uniform(0.02, 0.2), rng.uniform(0.05, 0.5), 9.0),

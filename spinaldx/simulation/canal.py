@@ -7,6 +7,7 @@ each slice; the mean over these places is the slice.
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spinaldx.records import Float32Array
 from spinaldx.simulation.appearance import Body
@@ -33,14 +34,12 @@ class CanalSlice:
         value: Brightness of that share, times alpha, (N,) float32.
         cord: Share inside the cord, lesions included, (N,) float32.
         lesion: Share inside any lesion, (N,) float32.
-        csf: Share inside the fluid around the cord, (N,) float32.
     """
 
     alpha: Float32Array
     value: Float32Array
     cord: Float32Array
     lesion: Float32Array
-    csf: Float32Array
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -136,16 +135,13 @@ class CanalPainter:
         ):
             return None
         places = self.places()
-        sums = [np.zeros(at.s.shape, dtype=np.float32) for _ in range(5)]
+        total = np.zeros((4, *at.s.shape), dtype=np.float32)
         for place in places:
-            layers = self._paint_at(np.float32(slice_x + place) - at.shift)
-            for total, layer in zip(sums, layers, strict=True):
-                total += layer
-        share = np.float32(1 / len(places))
-        alpha, value, cord, lesion, csf = (total * share for total in sums)
-        return CanalSlice(alpha, value, cord, lesion, csf)
+            total += self._paint_at(np.float32(slice_x + place) - at.shift)
+        alpha, value, cord, lesion = total / np.float32(len(places))
+        return CanalSlice(alpha, value, cord, lesion)
 
-    def _paint_at(self, u: Float32Array) -> tuple[Float32Array, ...]:
+    def _paint_at(self, u: Float32Array) -> Float32Array:
         at, tissues, edge = self._at, self._tissues, self._edge_mm
         is_front = at.p < 0
         sac_p = np.where(is_front, at.sac_front, at.sac_back)
@@ -168,17 +164,13 @@ class CanalPainter:
         fades = soft_step(at.s - np.float32(_TOP_MM + 5), 10.0)
         alpha = alpha * fades
         labelled = cord * (at.s > CORD_TOP_MM)
-        return alpha, value * alpha, labelled, lesion, (sac - cord) * fades
+        return np.stack([alpha, value * alpha, labelled, lesion])
 
-    def _epidural(self, is_front: np.ndarray) -> Float32Array:
-        spine, variation, tissues = self._spine, self._variation, self._tissues
-        # Fat behind the sac lies between the laminae, in triangles.
-        phase = np.mod(spine.at(spine.level, self._at.s), 1.0)
-        gaps = np.clip(1.4 * np.cos(2 * np.pi * (phase - 1.0)) + 0.3, 0, 1)
-        share = np.where(is_front, variation.front_fat, gaps)
+    def _epidural(self, is_front: NDArray[np.bool_]) -> Float32Array:
+        variation, tissues = self._variation, self._tissues
+        share = np.where(is_front, variation.front_fat, variation.back_fat)
         dark = np.float32(tissues.ligament * 1.5)
-        mixed: Float32Array = (dark + (tissues.fat - dark) * share).astype(np.float32)
-        return mixed
+        return np.asarray(dark + (tissues.fat - dark) * share, dtype=np.float32)
 
     def _fluid(self, u: Float32Array) -> Float32Array:
         at, variation = self._at, self._variation

@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.ndimage import gaussian_filter1d
 from scipy.spatial import cKDTree
 
 from spinaldx.records import Affine, Float32Array
 from spinaldx.simulation.population import CasePlan
-from spinaldx.simulation.spine import Spine
+from spinaldx.simulation.spine import STEP_MM, Spine
 
 REGIONS: tuple[str, ...] = ("cervical", "thoracic", "lumbar")
 
@@ -74,6 +75,9 @@ class Frame:
         shape: (S, H, W).
         s: Way along the canal of each pixel, (H, W) float32 mm.
         p: Distance behind the canal's centre, (H, W) float32 mm.
+        depth: Behind the smoothed line of the spine, straight back, (H, W) float32
+            mm: trunk and skin follow this gentler line.
+        outer_level: Level coordinate of that line at the same height, (H, W).
         shift: What to subtract from a slice's place to get ``u``, (H, W) float32.
         slices_x: Place of each slice, to the left, (S,) float32 mm.
         origin: Patient position (left, front, head) of the stack's middle, mm.
@@ -83,6 +87,8 @@ class Frame:
     shape: tuple[int, int, int]
     s: Float32Array
     p: Float32Array
+    depth: Float32Array
+    outer_level: Float32Array
     shift: Float32Array
     slices_x: Float32Array
     origin: tuple[float, float, float]
@@ -225,6 +231,7 @@ def build_frame(plan: StationPlan, spine: Spine) -> Frame:
     y = (y0 - cos * back[None, :] + sin * down[:, None]).astype(np.float32)
     z = (z0 - cos * down[:, None] - sin * back[None, :]).astype(np.float32)
     s, p = _cord_coordinates(spine, y, z)
+    depth, outer_level = _trunk_coordinates(spine, y, z)
     x0 = float(np.interp(plan.centre_mm, spine.s, spine.x)) + plan.off_mm
     shift = spine.at(spine.x, s) - np.float32(x0)
     shift = shift + np.float32(plan.tilt[0]) * (z - np.float32(z0))
@@ -236,6 +243,8 @@ def build_frame(plan: StationPlan, spine: Spine) -> Frame:
         shape=(plan.slices, rows, columns),
         s=s,
         p=p,
+        depth=depth,
+        outer_level=outer_level,
         shift=shift.astype(np.float32),
         slices_x=places.astype(np.float32),
         origin=(x0, y0 - cos * middle, z0 - sin * middle),
@@ -263,6 +272,16 @@ def _cord_coordinates(
         along.reshape(y.shape).astype(np.float32),
         behind.reshape(y.shape).astype(np.float32),
     )
+
+
+def _trunk_coordinates(
+    spine: Spine, y: Float32Array, z: Float32Array
+) -> tuple[Float32Array, Float32Array]:
+    gentle = gaussian_filter1d(spine.y, 35 / STEP_MM, mode="nearest")
+    heights = spine.z[::-1]
+    line = np.interp(z, heights, gentle[::-1])
+    level = np.interp(z, heights, spine.level[::-1])
+    return (line - y).astype(np.float32), level.astype(np.float32)
 
 
 def stack_affine(frame: Frame) -> Affine:

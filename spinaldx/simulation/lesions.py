@@ -21,7 +21,7 @@ from spinaldx.simulation.population import (
 from spinaldx.simulation.spine import CORD_TOP_MM, STEP_MM, TOP_MM, Spine, level_at
 
 # How far a sac of normal width can give way before the cord stops growing.
-_SAC_GIVES = 1.28
+_SAC_GIVES = (1.42, 1.18)
 _SCALINGS = 7
 _PLACING_TRIES = 60
 
@@ -172,7 +172,8 @@ def _draw_extents(
     for part, gap in zip(parts, gaps, strict=True):
         begin += int(gap) - previous
         previous = int(gap)
-        extents.append(_within_levels(rng, spine, begin, int(part)))
+        share = plan.volume_ml * part / extension
+        extents.append(_within_levels(rng, spine, begin, int(part), share))
         begin += int(part)
     if plan.location == "oblongata_cervical":
         top = max(CORD_TOP_MM + 3, -rng.uniform(5, 15) * spine.scale)
@@ -186,8 +187,9 @@ def _split(rng: np.random.Generator, total: int, count: int) -> list[int]:
 
 
 def _within_levels(
-    rng: np.random.Generator, spine: Spine, begin: int, levels: int
+    rng: np.random.Generator, spine: Spine, begin: int, levels: int, volume_ml: float
 ) -> tuple[float, float]:
+    spare = float(np.clip(1.1 - 0.35 * volume_ml / levels, 0.25, 0.8))
     edges = spine.edges
     end = min(begin + levels, len(edges) - 1)
     first, last = edges[begin + 1] - edges[begin], edges[end] - edges[end - 1]
@@ -196,9 +198,10 @@ def _within_levels(
         start = rng.uniform(0.03, 0.97 - length)
         low = edges[begin] + start * first
         return float(low), float(low + length * first)
-    # Deep enough into the outer levels to be counted there.
-    low = edges[begin] + rng.uniform(0.05, 0.8) * first
-    high = edges[end] - rng.uniform(0.05, 0.8) * last
+    # Deep enough into the outer levels to be counted there; far, when a large
+    # volume needs the length.
+    low = edges[begin] + rng.uniform(0.05, spare) * first
+    high = edges[end] - rng.uniform(0.05, spare) * last
     return float(low), float(max(high, low + 6))
 
 
@@ -234,15 +237,21 @@ def _swollen(spine: Spine, recipe: Recipe) -> tuple[Float32Array, Float32Array]:
     reach = recipe.taper_mm / STEP_MM
     swell_p = np.maximum(gaussian_filter1d(swell_p, reach), swell_p)
     swell_u = np.maximum(gaussian_filter1d(swell_u, reach), swell_u)
-    cap_p = np.maximum(spine.sac_p * _SAC_GIVES - 0.3, spine.cord_p)
-    cap_u = np.maximum(spine.sac_u * 1.12 - 0.3, spine.cord_u)
-    limit_p = np.minimum(cap_p, np.maximum(spine.cord_p * recipe.most_swelling, 3))
-    limit_u = np.minimum(cap_u, np.maximum(spine.cord_u * recipe.most_swelling, 3))
-    limit_p = np.where(spine.cord_p < 2, cap_p, limit_p)
-    limit_u = np.where(spine.cord_p < 2, cap_u, limit_u)
+    limit_p, limit_u = _limits(spine, recipe.most_swelling)
     cord_p = np.maximum(spine.cord_p, np.minimum(swell_p, limit_p))
     cord_u = np.maximum(spine.cord_u, np.minimum(swell_u, limit_u))
     return cord_p.astype(np.float32), cord_u.astype(np.float32)
+
+
+def _limits(spine: Spine, most_swelling: float) -> tuple[Float32Array, Float32Array]:
+    """Widest cord: what the swelling allows and the canal gives."""
+    cap_p = np.maximum(spine.sac_p * _SAC_GIVES[0] - 0.3, spine.cord_p)
+    cap_u = np.maximum(spine.sac_u * _SAC_GIVES[1] - 0.3, spine.cord_u)
+    # Below the conus there is no cord whose multiple could be the limit.
+    has_cord = spine.cord_p >= 2
+    limit_p = np.where(has_cord, np.minimum(cap_p, spine.cord_p * most_swelling), cap_p)
+    limit_u = np.where(has_cord, np.minimum(cap_u, spine.cord_u * most_swelling), cap_u)
+    return limit_p.astype(np.float32), limit_u.astype(np.float32)
 
 
 def _scale_to_volume(recipe: Recipe, spine: Spine, target_mm3: float) -> Recipe:
@@ -250,10 +259,13 @@ def _scale_to_volume(recipe: Recipe, spine: Spine, target_mm3: float) -> Recipe:
     low, high = np.log(0.15), np.log(8.0)
     lattice = _lattice(recipe, spine)
     wobbles = [waves(body.look, lattice[0]) for body in recipe.bodies]
+    limits = _limits(spine, recipe.most_swelling)
+    places = [_row(body.centre_mm) for body in recipe.bodies]
+    widest = [(float(limits[0][row]), float(limits[1][row])) for row in places]
     scaled = recipe
     for _ in range(_SCALINGS):
         middle = (low + high) / 2
-        scaled = _scaled(recipe, float(np.exp(middle)))
+        scaled = _scaled(recipe, float(np.exp(middle)), widest)
         if _volume_mm3(scaled, spine, lattice, wobbles) < target_mm3:
             low = middle
         else:
@@ -261,18 +273,33 @@ def _scale_to_volume(recipe: Recipe, spine: Spine, target_mm3: float) -> Recipe:
     return scaled
 
 
-def _scaled(recipe: Recipe, factor: float) -> Recipe:
-    bodies = tuple(
-        replace(
-            body,
-            radius_p=body.radius_p * factor,
-            radius_u=body.radius_u * factor,
-            p_mm=body.p_mm * min(factor, 1.3) ** body.follows,
-            u_mm=body.u_mm * min(factor, 1.3) ** body.follows,
+def _row(s: float) -> int:
+    return int((s - TOP_MM) / STEP_MM)
+
+
+def _scaled(recipe: Recipe, factor: float, widest: list[tuple[float, float]]) -> Recipe:
+    """Scale the sections, each only as far as the canal at its middle allows.
+
+    Without the limit a large volume in a short lesion would give a box.
+    """
+    bodies = []
+    for body, (most_p, most_u) in zip(recipe.bodies, widest, strict=True):
+        moved = min(factor, 1.3) ** body.follows
+        radius_p = min(body.radius_p * factor, 1.02 * most_p)
+        radius_u = min(body.radius_u * factor, 1.02 * most_u)
+        # A body that fills the section has moved to the middle of it.
+        room_p = max(most_p - 0.5 * radius_p, 0.0)
+        room_u = max(most_u - 0.5 * radius_u, 0.0)
+        bodies.append(
+            replace(
+                body,
+                radius_p=radius_p,
+                radius_u=radius_u,
+                p_mm=float(np.clip(body.p_mm * moved, -room_p, room_p)),
+                u_mm=float(np.clip(body.u_mm * moved, -room_u, room_u)),
+            )
         )
-        for body in recipe.bodies
-    )
-    return replace(recipe, bodies=bodies)
+    return replace(recipe, bodies=tuple(bodies))
 
 
 def _lattice(recipe: Recipe, spine: Spine) -> tuple[Points, float]:
@@ -280,8 +307,8 @@ def _lattice(recipe: Recipe, spine: Spine) -> tuple[Points, float]:
     high = max(body.centre_mm + body.half_mm for body in recipe.bodies)
     steps = int(np.clip((high - low) / 2.0, 10, 70))
     inside = (spine.s >= low) & (spine.s <= high)
-    wide_p = float(spine.sac_p[inside].max() * _SAC_GIVES)
-    wide_u = float(spine.sac_u[inside].max() * 1.12)
+    wide_p = float(spine.sac_p[inside].max() * _SAC_GIVES[0])
+    wide_u = float(spine.sac_u[inside].max() * _SAC_GIVES[1])
     axes = [
         (np.arange(steps) + 0.5) / steps * (high - low) + low,
         ((np.arange(22) + 0.5) / 11 - 1) * wide_p,

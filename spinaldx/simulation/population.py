@@ -70,7 +70,7 @@ FIGURES: Mapping[Disease, DiseaseFigures] = MappingProxyType(
             locations=(0, 0.368, 0.158, 0.336, 0.132, 0.006),
             counts=(1.0,),
             extension=(4.0, 0.50),
-            volume_ml=(2.30, 0.74),
+            volume_ml=(2.52, 0.74),
         ),
         Disease.EPENDYMOMA: DiseaseFigures(
             patients=175,
@@ -79,7 +79,7 @@ FIGURES: Mapping[Disease, DiseaseFigures] = MappingProxyType(
             locations=(0, 0.646, 0.006, 0.143, 0.006, 0.199),
             counts=(1.0,),
             extension=(2.8, 0.50),
-            volume_ml=(2.45, 0.68),
+            volume_ml=(2.70, 0.68),
         ),
         Disease.MS: DiseaseFigures(
             patients=134,
@@ -87,8 +87,8 @@ FIGURES: Mapping[Disease, DiseaseFigures] = MappingProxyType(
             age=(35.2, 11.9),
             locations=(0.090, 0.731, 0.142, 0.037, 0, 0),
             counts=(0.33, 0.27, 0.19, 0.13, 0.08),
-            extension=(3.0, 0.60),
-            volume_ml=(-0.22, 0.92),
+            extension=(2.7, 0.60),
+            volume_ml=(0.0, 0.95),
         ),
         Disease.NMOSD: DiseaseFigures(
             patients=186,
@@ -96,14 +96,14 @@ FIGURES: Mapping[Disease, DiseaseFigures] = MappingProxyType(
             age=(40.9, 14.1),
             locations=(0, 0.651, 0.161, 0.177, 0.011, 0),
             counts=(0.64, 0.25, 0.08, 0.03),
-            extension=(3.4, 0.65),
-            volume_ml=(0.70, 0.80),
+            extension=(3.1, 0.65),
+            volume_ml=(0.93, 0.82),
         ),
     }
 )
 
 # Rank correlation between length and volume of a patient's lesions (own choice).
-_LENGTH_VOLUME = 0.75
+_LENGTH_VOLUME = 0.85
 
 _HEALTHY_LOCATIONS = (0, 0.45, 0.1, 0.2, 0.1, 0.15)
 _YOUNGEST, _OLDEST = 5, 82

@@ -149,7 +149,7 @@ def draw_spine(rng: np.random.Generator, age: int, sex: str) -> Spine:
         sac_p=sac_p,
         sac_u=sac_u,
         front_fat=_table(level, _FRONT_FAT) * np.float32(rng.uniform(0.6, 1.4)),
-        back_fat=_table(level, _BACK_FAT) * np.float32(rng.uniform(0.5, 1.5)),
+        back_fat=_back_fat(rng, level),
         body_p=_table(level, _BODY_AP + _BODY_AP_LOW) * np.float32(scale),
         body_u=_table(level, _BODY_LR) * np.float32(0.5 * scale),
         disc_mm=_table(np.arange(1, 26), _DISC_MM) * np.float32(disc_scale),
@@ -222,6 +222,19 @@ def _sac_tables(
     sac_p = _table(level, _SAC_AP + _SAC_AP_LOW) * width * bumps
     sac_u = _table(level, _SAC_LR + _SAC_LR_LOW) * width * bumps
     return sac_p, sac_u
+
+
+def _back_fat(rng: np.random.Generator, level: Float32Array) -> Float32Array:
+    """Triangles of fat behind the sac, between the laminae."""
+    phase = np.mod(level + rng.uniform(-0.08, 0.08), 1.0)
+    triangle = 1 - np.abs(2 * phase - 1)
+    least = rng.uniform(0.1, 0.5)
+    height = least + (1 - least) * (1 - triangle) ** rng.uniform(0.8, 1.8)
+    by_level = rng.uniform(0.6, 1.4, 60)[np.clip(level + 12, 0, 59).astype(int)]
+    by_level = gaussian_filter1d(by_level, 4 / STEP_MM)
+    amount = rng.uniform(0.5, 1.6)
+    fat = _table(level, _BACK_FAT) * height * by_level * amount
+    return np.asarray(np.maximum(fat, 0.4), dtype=np.float32)
 
 
 def _cord_shift(

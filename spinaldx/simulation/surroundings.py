@@ -15,10 +15,12 @@ def build_surroundings(
 ) -> list[Layer]:
     """Build the layers that lie under the vertebrae, deepest first."""
     fields = _Fields(rng, frame)
+    front = _front_reach(rng, place)
+    skin = soft_step(front + place.depth - 4, 2.0)
     return [
-        *_trunk(rng, place, tissues, fields),
-        *_organs(rng, place, tissues, fields),
-        *_neck(rng, place, tissues, fields),
+        *_trunk(rng, place, tissues, fields, front),
+        *_organs(rng, place, tissues, fields, skin),
+        *_neck(rng, place, tissues, fields, skin),
         *_vessels(rng, place, tissues),
         *_back(rng, place, tissues, fields),
         *_tubes(rng, place, tissues),
@@ -39,35 +41,47 @@ class _Fields:
 
 
 def _front_reach(rng: np.random.Generator, place: Place) -> Float32Array:
-    """Distance of the skin before the bodies' back wall, mm."""
-    slim = rng.uniform(0.8, 1.35)
-    levels = (-8, -3, 0.5, 1.5, 3, 5, 7, 9, 12, 18, 21, 24, 28)
-    reach = (105, 110, 108, 100, 72, 58, 62, 85, 130, 150, 135, 120, 105)
-    values = np.interp(place.level, levels, reach) * slim
-    return values.astype(np.float32)
+    """Distance of the front skin before the spine's middle line, mm."""
+    slim = rng.uniform(0.75, 1.3)
+    chin = rng.uniform(1.6, 3.4)
+    face = 1 if rng.random() < 0.8 else 0.8
+    levels = (-8, -3, -1, 0.5, chin - 0.3, chin + 0.5, 5, 7, 9, 12, 18, 21, 24, 28)
+    reach = (118, 128, 138, 124, 122, 84, 74, 80, 105, 145, 165, 150, 140, 130)
+    reach = np.array(reach) * np.where(np.array(levels) < chin + 0.2, face, slim)
+    folds = 1 + 0.02 * np.sin(place.outer_level * 4.1 + rng.uniform(0, 6))
+    values = np.interp(place.outer_level, levels, reach) * folds
+    return np.asarray(values, dtype=np.float32)
 
 
 def _trunk(
-    rng: np.random.Generator, place: Place, tissues: Tissues, fields: _Fields
+    rng: np.random.Generator,
+    place: Place,
+    tissues: Tissues,
+    fields: _Fields,
+    front: Float32Array,
 ) -> list[Layer]:
-    front = _front_reach(rng, place)
-    fat_mm = float(rng.uniform(3, 30))
-    inside = soft_step(front - place.ahead, 1.5) * (place.behind < 200)
-    deep = soft_step(front - fat_mm - place.ahead, 3.0)
+    fat_mm = float(rng.uniform(3, 25)) * (0.4 + 0.6 * (place.outer_level > 7))
+    inside = soft_step(front + place.depth, 1.5) * (place.depth < 12)
+    deep = soft_step(front - fat_mm + place.depth, 3.0)
     base = tissues.muscle * 1.1
     return [
         Layer(inside, tissues.fat, texture=fields.septa, rough=0.12),
         Layer(inside * deep, base, texture=fields.middle, rough=0.25),
+        Layer(inside * (1 - inside) * 4, tissues.organ * 0.6),
     ]
 
 
 def _organs(
-    rng: np.random.Generator, place: Place, tissues: Tissues, fields: _Fields
+    rng: np.random.Generator,
+    place: Place,
+    tissues: Tissues,
+    fields: _Fields,
+    skin: Float32Array,
 ) -> list[Layer]:
     """Nameless organs, vessels, bowel and lungs before the spine."""
     chest = (place.level > 7.5) & (place.level < 18)
     belly = place.level > 17
-    deep = soft_step(place.ahead - place.body_p - 6, 4.0)
+    deep = soft_step(place.ahead - place.body_p - 6, 4.0) * skin
     air = float(rng.uniform(0.01, 0.12))
     bowel = float(rng.uniform(0.05, 2.2)) * tissues.organ
     beyond = np.asarray(deep * chest, dtype=np.float32)
@@ -117,7 +131,11 @@ def _kidneys(
 
 
 def _neck(
-    rng: np.random.Generator, place: Place, tissues: Tissues, fields: _Fields
+    rng: np.random.Generator,
+    place: Place,
+    tissues: Tissues,
+    fields: _Fields,
+    skin: Float32Array,
 ) -> list[Layer]:
     """Prevertebral muscle, airway, tongue, jaw and larynx."""
     before = place.ahead - place.body_p
@@ -143,7 +161,7 @@ def _neck(
         np.asarray((place.level - rng.uniform(-1.2, -0.3)) * 17, dtype=np.float32), 5.0
     )
     palate = palate * (before > 14) * (before < 75)
-    glands = soft_step(np.asarray(before - 8, dtype=np.float32), 4.0) * neck
+    glands = soft_step(np.asarray(before - 8, dtype=np.float32), 4.0) * neck * skin
     cavity = (place.level < -1) * soft_step(
         np.asarray(before - 10, dtype=np.float32), 4.0
     )
@@ -198,29 +216,29 @@ def _back(
     rng: np.random.Generator, place: Place, tissues: Tissues, fields: _Fields
 ) -> list[Layer]:
     """Muscles of the back, their fat, subcutaneous fat and skin."""
-    wave = np.sin(place.level * rng.uniform(0.2, 0.5) + rng.uniform(0, 6.3))
+    level, depth = place.outer_level, place.depth
+    wave = np.sin(level * rng.uniform(0.2, 0.5) + rng.uniform(0, 6.3))
     levels = (-8, -1, 2, 6, 8, 14, 20, 24, 28)
-    muscle = np.interp(place.level, levels, (6, 22, 42, 48, 46, 38, 44, 36, 24))
-    muscle = muscle * rng.uniform(0.75, 1.2)
-    fat = np.interp(place.level, levels, (6, 7, 8, 12, 12, 8, 12, 20, 28))
+    muscle = np.interp(level, levels, (26, 44, 52, 55, 52, 46, 54, 50, 40))
+    muscle = muscle * rng.uniform(0.8, 1.15) + 2 * wave
+    fat = np.interp(level, levels, (6, 7, 8, 12, 12, 8, 12, 20, 28))
     fat = fat * rng.uniform(0.35, 2.4) * (1 + 0.2 * wave)
-    # Round the shoulders: the back's skin is nearer beside the midline.
-    behind = place.behind
-    outer = soft_step(np.asarray(muscle + fat - behind, dtype=np.float32), 1.2)
-    outer = outer * (behind > -12)
-    inner = soft_step(np.asarray(muscle - behind, dtype=np.float32), 2.0)
-    inner = inner * (behind > -12)
+    front = np.minimum(depth + 14, place.behind + 14)
+    begins = soft_step(np.asarray(front, dtype=np.float32), 6.0)
+    skin_mm = np.asarray(muscle + fat - depth, dtype=np.float32)
+    outer = soft_step(skin_mm, 1.2) * begins
+    inner = soft_step(np.asarray(muscle - depth, dtype=np.float32), 2.0) * begins
     planes = rng.uniform(8, 20)
-    sheet = np.cos((behind + 3 * wave) * 2 * np.pi / planes)
-    sheets = np.clip((sheet - 0.86) * 7, 0, 1) * inner * (behind > 3)
+    sheet = np.cos((depth + 3 * wave) * 2 * np.pi / planes)
+    sheets = np.clip((sheet - 0.86) * 7, 0, 1) * inner * (place.behind > 3)
     infiltrated = float(rng.uniform(0, 0.75))
-    skin = soft_line(np.asarray(muscle + fat - behind - 0.7, dtype=np.float32), 1.8)
+    skin = soft_line(skin_mm - 0.7, 1.8) * (depth > 10)
     return [
         Layer(
             outer,
             tissues.fat,
             texture=fields.septa,
-            rough=float(rng.uniform(0.03, 0.2)),
+            rough=float(rng.uniform(0.01, 0.08)),
         ),
         Layer(
             inner,
@@ -232,7 +250,7 @@ def _back(
         Layer(
             np.asarray(sheets, dtype=np.float32), tissues.fat * 0.85, gate=fields.middle
         ),
-        Layer(skin * (behind > 0), tissues.organ * 0.7),
+        Layer(np.asarray(skin, dtype=np.float32), tissues.organ * 0.7),
     ]
 
 

@@ -33,11 +33,11 @@ class Tissues:
         roots: Nerve roots.
     """
 
-    csf: float = 2.8
-    marrow: float = 0.85
+    csf: float = 3.0
+    marrow: float = 0.9
     disc: float = 1.1
     dry_disc: float = 0.4
-    fat: float = 1.7
+    fat: float = 1.9
     muscle: float = 0.45
     ligament: float = 0.12
     vessel: float = 0.15
@@ -62,12 +62,20 @@ def draw_tissues(rng: np.random.Generator) -> Tissues:
     spread = _SPREAD_FAR if is_far else _SPREAD_NEAR
     drawn: dict[str, float] = {}
     for field in fields(Tissues):
-        of_field = {"grey": 0.05, "brain": 0.06, "cerebellum": 0.12, "roots": 0.15}
+        of_field = {
+            "grey": 0.05,
+            "brain": 0.06,
+            "cerebellum": 0.12,
+            "roots": 0.15,
+            "csf": 0.3,
+        }
+        if not is_far:
+            of_field |= {"marrow": 0.35, "disc": 0.35, "fat": 0.25}
         width = of_field.get(field.name, spread)
         middle = float(getattr(Tissues(), field.name))
         drawn[field.name] = middle * float(np.exp(rng.normal(0, width)))
-    drawn["csf"] = float(np.clip(drawn["csf"], _LEAST_CSF, 6.0))
-    drawn["grey"] = max(drawn["grey"], 1.0)
+    drawn["csf"] = float(np.clip(drawn["csf"], _LEAST_CSF, 6.5))
+    drawn["grey"] = 1 + float(np.clip(abs(rng.normal(0.05, 0.1)), 0, 0.4))
     if rng.random() < 0.12:
         # Fat suppression: Dixon water images and T2w with spectral saturation.
         drawn["fat"] *= rng.uniform(0.08, 0.4)

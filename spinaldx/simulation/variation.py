@@ -22,6 +22,7 @@ class Variation:
         disc_wear: 0 hydrated to 1 black, (26,) float32.
         dura: Visibility of the dura, 0 to 1.
         front_fat: Fat share of the space before the sac.
+        back_fat: Fat share of the space behind it.
         rootlets: Visibility of rootlets beside the cord.
         flow: Strength of flow voids in the fluid, 0 to 1.
         flow_look: Their shape.
@@ -39,6 +40,7 @@ class Variation:
     disc_wear: Float32Array
     dura: float
     front_fat: float
+    back_fat: float
     rootlets: float
     flow: float
     flow_look: Look
@@ -97,6 +99,7 @@ def draw_variation(rng: np.random.Generator, spine: Spine, age: int) -> Variatio
         disc_wear=wear.astype(np.float32),
         dura=float(rng.uniform(0.2, 1.0)),
         front_fat=float(rng.uniform(0.1, 0.9)),
+        back_fat=float(rng.uniform(0.4, 1.0)),
         rootlets=float(rng.uniform(0, 0.5)),
         flow=float(rng.uniform(0.2, 0.9)) if shows_flow else 0.0,
         flow_look=_draw_look(rng, 0.0, rng.uniform(14, 40)),

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spinaldx.records import Float32Array
-from spinaldx.simulation.fields import TurningField, soft_line, soft_step
+from spinaldx.simulation.fields import TurningField, smooth_noise, soft_line, soft_step
 from spinaldx.simulation.frame import Frame
 from spinaldx.simulation.layers import Layer
 from spinaldx.simulation.levels import DISC_OFFSET, SACRUM
@@ -25,6 +25,8 @@ class Place:
         behind: Behind the canal, mm; negative in it and before it.
         ahead: Before the back wall of the vertebral bodies, mm.
         body_p: Depth of the bodies there, mm.
+        depth: Behind the trunk's gentle middle line, mm.
+        outer_level: Level coordinate of that line at the same height.
         edge_mm: Softness of edges.
     """
 
@@ -33,6 +35,8 @@ class Place:
     behind: Float32Array
     ahead: Float32Array
     body_p: Float32Array
+    depth: Float32Array
+    outer_level: Float32Array
     edge_mm: float
 
 
@@ -51,15 +55,26 @@ class Bones:
     half_width: Float32Array
 
 
-def find_places(frame: Frame, spine: Spine) -> Place:
-    """Describe each pixel of a station relative to canal and bodies."""
+def find_places(rng: np.random.Generator, frame: Frame, spine: Spine) -> Place:
+    """Describe each pixel of a station relative to canal and bodies.
+
+    Away from the canal the places wobble, so that no edge is drawn with a ruler.
+    """
     sac = spine.at(spine.sac_p, frame.s)
+    near = np.where(frame.p < 0, sac + spine.at(spine.front_fat, frame.s), sac + 4)
+    strength = np.clip((np.abs(frame.p) - near) / 6, 0, 1)
+    cells = _cells(frame, 9.0, 9.0)
+    wobble = np.float32(rng.uniform(0.2, 0.9)) * strength
+    s = frame.s + wobble * smooth_noise(rng, frame.s.shape, cells)
+    p = frame.p + wobble * smooth_noise(rng, frame.s.shape, cells)
     return Place(
-        s=frame.s,
-        level=spine.at(spine.level, frame.s),
-        behind=frame.p - sac - spine.at(spine.back_fat, frame.s),
-        ahead=-frame.p - sac - spine.at(spine.front_fat, frame.s),
-        body_p=spine.at(spine.body_p, frame.s),
+        s=s,
+        level=spine.at(spine.level, s),
+        behind=p - sac - spine.at(spine.back_fat, s),
+        ahead=-p - sac - spine.at(spine.front_fat, s),
+        body_p=spine.at(spine.body_p, s),
+        depth=frame.depth,
+        outer_level=frame.outer_level,
         edge_mm=max(frame.plan.pixel_mm, 0.5),
     )
 
@@ -72,7 +87,7 @@ def build_bones(
     variation: Variation,
 ) -> tuple[Place, Bones]:
     """Build vertebrae, discs and posterior elements of a station."""
-    place = find_places(frame, spine)
+    place = find_places(rng, frame, spine)
     disc_depth, number = _disc_depth_mm(place, spine)
     ahead = place.ahead + _signed_bulge(place, spine, variation)
     waist = 1.3 * np.cos(np.pi * 2 * np.mod(place.level, 1.0))
@@ -112,7 +127,7 @@ def build_bones(
             texture=slow,
             rough=0.12,
         ),
-        *_haemangiomas(frame, place, variation, tissues),
+        *_haemangiomas(place, variation, tissues),
     ]
     labels = _labels(place, number, bone_depth, disc)
     return place, Bones(tuple(layers), labels, half_width)
@@ -311,9 +326,7 @@ def _lateral_layers(
     ]
 
 
-def _haemangiomas(
-    frame: Frame, place: Place, variation: Variation, tissues: Tissues
-) -> list[Layer]:
+def _haemangiomas(place: Place, variation: Variation, tissues: Tissues) -> list[Layer]:
     layers = []
     for s, depth, u, radius in variation.haemangiomas:
         away = np.hypot(place.s - s, place.ahead - depth)
