@@ -15,6 +15,7 @@ from spinaldx.errors import OutputError
 
 _CHUNK_BYTES = 1 << 20
 _LONGEST_NAME = 80
+_MOST_BYTES = 200
 
 
 @contextlib.contextmanager
@@ -95,9 +96,11 @@ def safe_name(text: str) -> str:
     """Make one portable file name out of any text.
 
     Letters, digits, ``.``, ``_`` and ``-`` stay; everything else becomes ``_``.
-    The result is never empty, hidden, longer than 80 characters, or a path;
-    two texts may give the same name.
+    The result is never empty, hidden, longer than 80 characters or 200 bytes, or a
+    path; two texts may give the same name.
     """
     plain = unicodedata.normalize("NFKC", text)
     name = re.sub(r"[^\w.-]+", "_", plain).strip("._-")[:_LONGEST_NAME]
+    # File systems count bytes, and a prefix must still fit.
+    name = name.encode()[:_MOST_BYTES].decode(errors="ignore").rstrip("._-")
     return name or "unnamed"
