@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from spinaldx.evaluation.inputs import join_results, read_patients
 from spinaldx.report.nifti import write_nifti
 from spinaldx.report.prediction_json import COLUMNS
 
@@ -159,3 +160,24 @@ def box(shape=(6, 20, 20), start=(2, 5, 5), size=(2, 4, 4)):
     ends = np.add(start, size)
     voxels[start[0] : ends[0], start[1] : ends[1], start[2] : ends[2]] = 1
     return voxels
+
+
+def cohort_of(folder, cases, results=None):
+    """Write truth and results, and join them."""
+    patients = read_patients(write_truth(folder / "cases.csv", cases))
+    return join_results(patients, write_results(folder / "out", results or cases))
+
+
+def cells(table, row=0):
+    """One row of a table by column."""
+    names = [column.key for column in table.columns]
+    return dict(zip(names, table.rows[row], strict=True))
+
+
+def balanced_cases(of_each, **truth):
+    """As many right answers of each disease."""
+    return [
+        Case(f"{disease}-{index}", disease, scores_for(place), truth=dict(truth))
+        for place, disease in enumerate(DISEASES)
+        for index in range(of_each)
+    ]

@@ -71,7 +71,9 @@ def test_ties_and_small_groups_are_as_in_a_live_proc():
         "t<-roc.test(ra,rb,method='delong',paired=TRUE);"
         "cat(format(c(var(ra),var(rb),t$statistic,t$p.value),digits=15))"
     )
-    done = subprocess.run(["Rscript", "-e", script], capture_output=True, text=True)
+    done = subprocess.run(
+        ["Rscript", "-e", script], capture_output=True, text=True, check=False
+    )
     if done.returncode == 3:
         pytest.skip("oracle pROC: the R package is absent")
     _, covariance = auc_covariance(positive, np.stack([first, second]))

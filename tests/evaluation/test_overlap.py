@@ -6,6 +6,7 @@ from evaluation_cases import box
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
+from torch import as_tensor
 
 from spinaldx.errors import GeometryError
 from spinaldx.evaluation.overlap import Overlap, OverlapOptions, compare_masks
@@ -21,6 +22,7 @@ def blobs(seed, shape=(9, 30, 26)):
 
 @pytest.fixture(scope="module")
 def monai_metrics():
+    # MONAI warns about its own optional parts while it is imported.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return pytest.importorskip("monai.metrics", reason="oracle MONAI is absent")
@@ -28,10 +30,8 @@ def monai_metrics():
 
 @pytest.mark.parametrize("seed", range(6))
 def test_hd95_and_surface_dice_are_those_of_monai(monai_metrics, seed):
-    import torch
-
     truth, predicted = blobs(seed), blobs(seed) & ~blobs(seed + 50) | blobs(seed + 90)
-    tensors = [torch.from_numpy(mask[None, None]) for mask in (predicted, truth)]
+    tensors = [as_tensor(mask[None, None]) for mask in (predicted, truth)]
     keys = {"include_background": True, "spacing": SPACING}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
