@@ -125,10 +125,12 @@ def lesion_crops(inputs: CropInputs, grid: GridSpec, spec: CropSpec) -> Crops:
         _window_around(lesion[index], index, transform, spec)
         for index in np.flatnonzero(lesion.any(axis=(1, 2))).tolist()
     )
+    pixels = np.zeros((len(windows), len(spec.channels), *spec.shape), np.float32)
+    if not windows:
+        return Crops(pixels, windows, transform)
     scale = reference_intensity(volume.voxels, grid.reference_percentile)
     image = to_stack(volume.voxels, transform)
     cord = None if inputs.cord is None else to_stack(inputs.cord, transform)
-    pixels = np.zeros((len(windows), len(spec.channels), *spec.shape), np.float32)
     for place, window in enumerate(windows):
         index = window.stack_index
         layers = {

@@ -5,6 +5,7 @@ Pure numpy and scipy; everything is measured on the voxels of the source image.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,8 +116,8 @@ def keep_lesions(
     keep[0] = False
     if cord is not None and options.needs_cord:
         _check_shape(cord, volume)
-        near = _around(cord, options.cord_reach_mm, volume)
-        keep &= np.bincount(labels[near], minlength=count + 1) > 0
+        reach = _reach(options.cord_reach_mm, volume)
+        keep[keep] = _is_near(labels, np.flatnonzero(keep), cord, reach)
     return _numbered(keep[labels], volume, MaskOrigin.NETWORK)
 
 
@@ -143,41 +144,56 @@ def _check_shape(values: NDArray[np.generic], volume: Volume) -> None:
         raise GeometryError(message)
 
 
-def _around(inside: BoolArray, reach_mm: float, volume: Volume) -> BoolArray:
-    """Return voxels that touch or lie within a gap of the ones inside."""
-    near = np.zeros_like(inside)
-    found = ndimage.find_objects(inside.astype(np.uint8))
-    if not found:
-        return near
-    # The distance is wanted near the cord alone: a box around it is enough.
-    spacing = volume.spacing_mm
-    box = tuple(
-        slice(max(part.start - margin, 0), part.stop + margin)
-        for part, margin in zip(
-            found[0],
-            (int(reach_mm // spacing[axis]) + 2 for axis in range(3)),
-            strict=True,
-        )
-    )
-    core = inside[box]
-    away_mm = ndimage.distance_transform_edt(~core, sampling=spacing)
-    # From surface to surface: two voxel centres are an edge further apart.
-    gap_mm = away_mm - min(spacing)
-    touching = ndimage.binary_dilation(core, structure=_NEIGHBOURS)
-    near[box] = touching | (gap_mm <= reach_mm)
-    return near
+def _reach(reach_mm: float, volume: Volume) -> NDArray[np.int64]:
+    """Return offsets between voxels whose surfaces are no further apart, (N, 3).
+
+    Voxels that share a corner touch: the gap between them is 0.
+    """
+    spacing_mm = np.asarray(volume.spacing_mm)
+    steps = (reach_mm // spacing_mm).astype(int) + 1
+    offsets = np.stack(
+        np.meshgrid(*[np.arange(-step, step + 1) for step in steps]), axis=-1
+    ).reshape(-1, 3)
+    gaps_mm = np.maximum(np.abs(offsets) - 1, 0) * spacing_mm
+    within = np.linalg.norm(gaps_mm, axis=1) <= reach_mm + 1e-6
+    return np.asarray(offsets[within], dtype=np.int64)
+
+
+def _is_near(
+    labels: NDArray[np.integer[Any]],
+    numbers: NDArray[np.intp],
+    cord: BoolArray,
+    reach: NDArray[np.int64],
+) -> BoolArray:
+    """Say of each numbered component whether it lies on the cord or within reach."""
+    size = int(labels.max()) + 1
+    near = np.bincount(labels[cord], minlength=size) > 0
+    # Few components do not overlap the cord: only their voxels look around.
+    doubtful = np.zeros(size, dtype=bool)
+    doubtful[numbers] = ~near[numbers]
+    ijk = np.argwhere(doubtful[labels])
+    found = labels[tuple(ijk.T)]
+    margin = reach.max(axis=0)
+    padded = np.pad(cord, [(step, step) for step in margin])
+    for offset in reach:
+        seen = padded[tuple((ijk + margin + offset).T)]
+        near[found[seen]] = True
+    return near[numbers]
 
 
 def _numbered(inside: BoolArray, volume: Volume, origin: MaskOrigin) -> Mask:
     labels, count = ndimage.label(inside, structure=_NEIGHBOURS)
-    sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
-    largest = np.argsort(-sizes, kind="stable")[:_MOST_LESIONS] + 1
-    centres = ndimage.center_of_mass(inside, labels, largest)
-    places = _to_ras(np.reshape(centres, (-1, 3)), volume.affine_ras)
+    ijk = np.argwhere(inside)
+    found = labels[tuple(ijk.T)] - 1
+    sizes = np.bincount(found, minlength=count)
+    sums = [np.bincount(found, ijk[:, axis], minlength=count) for axis in range(3)]
+    largest = np.argsort(-sizes, kind="stable")[:_MOST_LESIONS]
+    centres = np.stack(sums, axis=1)[largest] / sizes[largest, None]
+    places = _to_ras(centres, volume.affine_ras)
     # Rounded, so that the order does not hang on the last digit.
-    order = np.lexsort(np.round(places, 3).T) if len(places) else largest[:0]
+    order = np.lexsort(np.round(places, 3).T)
     numbers = np.zeros(count + 1, dtype=np.uint8)
-    numbers[largest[order[::-1]]] = np.arange(1, len(order) + 1)
+    numbers[largest[order[::-1]] + 1] = np.arange(1, len(order) + 1)
     return Mask(numbers[labels], volume.affine_ras, origin)
 
 
@@ -311,12 +327,11 @@ def _centre_line(mask: Mask, volume: Volume, cord: BoolArray | None) -> _Line | 
     ijk = np.argwhere(cord | (mask.labels != 0))
     rows = ijk[:, axis]
     counts = np.bincount(rows).astype(np.float64)
-    ras = _to_ras(ijk.astype(np.float64), volume.affine_ras)
-    sums = np.stack([np.bincount(rows, ras[:, part]) for part in range(3)], axis=1)
+    sums = np.stack([np.bincount(rows, ijk[:, part]) for part in range(3)], axis=1)
     seen = np.flatnonzero(counts)
     if len(seen) < 2:
         return None
-    centres = sums[seen] / counts[seen, None]
+    centres = _to_ras(sums[seen] / counts[seen, None], volume.affine_ras)
     return _smooth_line(seen, centres, counts[seen], volume.spacing_mm[axis])
 
 
