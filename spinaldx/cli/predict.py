@@ -99,7 +99,7 @@ def predict(
         retry_failed=retry_failed,
         overwrite=overwrite,
         pseudonyms=pseudonyms,
-        inputs=tuple(str(path) for path in inputs),
+        inputs=tuple(str(path.absolute()) for path in inputs),
     )
     plan = batch.plan(find_studies(inputs), settings)
     if dry_run:

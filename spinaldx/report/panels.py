@@ -42,7 +42,7 @@ _PIXELS_PER_POINT = 2.5
 _FRAME = 13.0
 
 # Points per mm from which an outline has room for a dark edge that sets it off.
-_HALO_FROM = 1.2
+_HALO_FROM = 0.5
 _BURN_IN_HEIGHT = 9.0
 
 # The overlay covers the image by at most this much, where the heat is 1.

@@ -50,16 +50,15 @@ class RebuildOutcome:
 
     Attributes:
         study: Its name.
-        missing: What it lacks, in words; empty when the report was made.
+        is_rebuilt: Whether its report was made.
+        lacks: What it lacks, one sentence each.
+        has_failed: Whether it has no result to report, because its run failed.
     """
 
     study: str
-    missing: tuple[str, ...] = ()
-
-    @property
-    def is_rebuilt(self) -> bool:
-        """Whether the report was made."""
-        return not self.missing
+    is_rebuilt: bool
+    lacks: tuple[str, ...] = ()
+    has_failed: bool = False
 
 
 def rebuild_reports(
@@ -116,8 +115,8 @@ def recorded_inputs(out: Path) -> tuple[Path, ...]:
     found: dict[Path, None] = {}
     for path in sorted((out / RUNS).glob("*.json")):
         try:
-            inputs = json.loads(path.read_text(encoding="utf-8")).get("inputs", [])
-        except (OSError, ValueError, AttributeError):
+            inputs = json.loads(path.read_text(encoding="utf-8"))["options"]["inputs"]
+        except (OSError, ValueError, LookupError, TypeError):
             continue
         found |= {Path(item): None for item in inputs if isinstance(item, str)}
     return tuple(path for path in found if path.exists())
@@ -162,7 +161,7 @@ class SourceImages:
 def _read_source(file: ImageFile, series: StoredSeries) -> Volume | None:
     try:
         image = read_image(file)
-    except (StudyError, SpinalDxError):
+    except SpinalDxError:
         return None
     if image.sha256 != series.source_sha256:
         return None
@@ -220,18 +219,34 @@ def _lesion(
 def _rebuild(
     folder: Path, images: SourceImages, options: RebuildOptions
 ) -> RebuildOutcome:
+    name = folder.name
     try:
         record = read_record(folder)
         if record.get("status") == FAILED:
-            missing = f"It failed: {record.get('message', '')}"
-            return RebuildOutcome(folder.name, (missing,))
+            reason = f"The run failed: {record.get('message', '')}"
+            return RebuildOutcome(
+                name, is_rebuilt=False, lacks=(reason,), has_failed=True
+            )
         case = load_case(folder, parse_case(record), images)
-        header = images.patient_header(folder.name) if options.patient_header else ()
-    except SpinalDxError as error:
-        return RebuildOutcome(folder.name, (error.message,))
+    except OutputError as error:
+        return RebuildOutcome(name, is_rebuilt=False, lacks=(error.message,))
+    header: PatientHeader = ()
+    lacks: tuple[str, ...] = ()
+    if options.patient_header:
+        header, lacks = _header(name, images)
     pictures = CasePictures(case)
     write_pictures(pictures, folder)
     if options.figures is not None:
         write_figures(pictures, folder, options.figures)
     write_pdf(pictures, folder / REPORT_PDF, header)
-    return RebuildOutcome(folder.name)
+    return RebuildOutcome(name, is_rebuilt=True, lacks=lacks)
+
+
+def _header(study: str, images: SourceImages) -> tuple[PatientHeader, tuple[str, ...]]:
+    try:
+        header = images.patient_header(study)
+    except StudyError as error:
+        return (), (error.message,)
+    if header:
+        return header, ()
+    return (), ("Its DICOM files were not found, so there are no patient tags.",)

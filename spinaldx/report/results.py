@@ -34,13 +34,10 @@ class WriteOptions:
     Attributes:
         report: Whether to make the PDF and the pictures.
         probabilities: Whether to keep the network's lesion probabilities.
-        patient_header: Label and text of patient tags to print on the report,
-            which the user asked for by name; nothing else puts a tag on paper.
     """
 
     report: bool = True
     probabilities: bool = False
-    patient_header: tuple[tuple[str, str], ...] = ()
 
 
 def write_case(
@@ -72,7 +69,7 @@ def write_case(
         case = ReportCase(stored, {s.volume.name: _arrays(s) for s in result.series})
         pictures = CasePictures(case)
         write_pictures(pictures, folder)
-        write_pdf(pictures, folder / REPORT_PDF, options.patient_header)
+        write_pdf(pictures, folder / REPORT_PDF)
     write_json(folder / PREDICTION_JSON, record)
 
 

@@ -19,7 +19,7 @@ FAILURE_JSON = "failure.json"
 _LOCK = ".studies.lock"
 
 # Spreadsheets run cells that begin so as formulas.
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
+_FORMULA_STARTS = ("=", "+", "-", "@")
 
 
 def update_studies_csv(out: Path) -> None:
@@ -87,8 +87,9 @@ def read_record(folder: Path) -> dict[str, Any]:
 
 
 def guard_cell(text: str) -> str:
-    """Return text that no spreadsheet takes for a formula."""
-    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
+    """Return text on one line that no spreadsheet takes for a formula."""
+    plain = "".join(sign if sign.isprintable() else " " for sign in text)
+    return f"'{plain}" if plain.lstrip().startswith(_FORMULA_STARTS) else plain
 
 
 def _cells(record: Mapping[str, Any]) -> list[str]:

@@ -87,17 +87,15 @@ def headline(prediction: Prediction, weights: WeightsInfo) -> str:
     return f"{output_kind(weights)}: {label}, joint probability {probability:.2f}."
 
 
-def explanation(
-    prediction: Prediction, origins: frozenset[MaskOrigin] | None = None
-) -> str:
+def explanation(prediction: Prediction, origins: frozenset[MaskOrigin]) -> str:
     """Say what the answer means and what it does not.
 
     Args:
         prediction: The study's answer.
-        origins: Who drew the masks; None when that does not matter.
+        origins: Who drew the masks.
     """
     if prediction.diagnosis is Diagnosis.NO_LESION:
-        return _no_lesion(origins or frozenset({MaskOrigin.NETWORK}))
+        return _no_lesion(origins)
     if prediction.diagnosis is Diagnosis.INDETERMINATE:
         return (
             f"{' '.join(indeterminate_reasons(prediction))} "
@@ -136,7 +134,7 @@ def indeterminate_reasons(prediction: Prediction) -> tuple[str, ...]:
             f"The decisions lead to {SHORT_NAMES[end]}, but the most probable of the "
             f"four is {SHORT_NAMES[top.value]}."
         )
-    return tuple(reasons) or ("The decisions do not agree.",)
+    return tuple(reasons)
 
 
 def _near(stage: StageResult) -> str:
