@@ -25,6 +25,7 @@ _COLUMNS = {
     "age",
     "sex",
     "site",
+    "location",
     "split",
     "difficult",
 }
@@ -207,6 +208,7 @@ def _parse(
         age=age,
         sex=one_of("sex", _SEXES),
         site=cells.get("site", ""),
+        location=cells.get("location", ""),
         split=split,
         difficult=_TRUTHS.get(difficult),
         raters=raters,

@@ -119,6 +119,7 @@ class CaseRow:
         split: ``train``, ``validation`` or ``test``.
         difficult: Whether the reference readers called it difficult.
         raters: Diagnosis given by each reader, by column name.
+        location: Region of the lesions, such as ``cervical``; free text.
         number: Row of the table, counted from 1 for the header; 0 without one.
     """
 
@@ -135,6 +136,7 @@ class CaseRow:
     split: str = ""
     difficult: bool | None = None
     raters: tuple[tuple[str, str], ...] = ()
+    location: str = ""
     number: int = field(default=0, compare=False)
 
 
