@@ -1,4 +1,4 @@
-"""What age, sex, site or the lesions' shape alone would give: a guard against leaks.
+"""What metadata, site or the lesions' shape alone would give: a guard against leaks.
 
 Logistic regressions on standardised columns, scored on held-out folds of the same
 patients. They are yardsticks, not models to use.
@@ -45,7 +45,9 @@ def baseline_features(cohort: Cohort) -> Mapping[str, FloatArray]:
     ages = np.array([np.nan if p.age is None else p.age for p in patients], dtype=float)
     sexes = _one_hot([patient.sex for patient in patients])
     sites = _one_hot([patient.site for patient in patients])
-    who = np.column_stack([ages, sexes]) if not np.isnan(ages).all() else sexes
+    locations = _one_hot([patient.location for patient in patients])
+    known_ages = ages[:, None] if not np.isnan(ages).all() else sexes[:, :0]
+    metadata = np.column_stack([known_ages, sexes, locations])
     shape = np.column_stack(
         [
             cohort.numbers("lesion_count"),
@@ -53,7 +55,11 @@ def baseline_features(cohort: Cohort) -> Mapping[str, FloatArray]:
             cohort.numbers("length_mm"),
         ]
     )
-    named = {"age and sex": who, "site": sites, "lesion shape (program's masks)": shape}
+    named = {
+        "age, sex, location": metadata,
+        "site": sites,
+        "lesion shape (program's masks)": shape,
+    }
     return {name: columns for name, columns in named.items() if columns.shape[1]}
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from spinaldx.errors import TableError
-from spinaldx.evaluation.patients import Cohort, Patient, StudyRow, TrueImage
+from spinaldx.evaluation.patients import Cohort, Patient, StudyRow, TrueImage, some
 from spinaldx.evaluation.scored import ANSWERS, DISEASES
 from spinaldx.files import safe_name
 from spinaldx.records import Task
@@ -30,9 +30,17 @@ _STAGE_COLUMNS = {
 }
 _JOINT_COLUMNS = {disease: f"p_{disease.value}" for disease in DISEASES}
 _NEEDED = ("study", "status", "diagnosis")
-_ONE_VALUE = ("diagnosis", "age", "sex", "site", "split", "difficult", "raters")
+_ONE_VALUE = (
+    "diagnosis",
+    "age",
+    "sex",
+    "site",
+    "split",
+    "difficult",
+    "raters",
+    "location",
+)
 _SEXES = {"F": "female", "M": "male"}
-_SHOWN = 5
 
 
 def read_patients(truth: Path) -> tuple[Patient, ...]:
@@ -52,7 +60,7 @@ def read_patients(truth: Path) -> tuple[Patient, ...]:
         if len({getattr(row, name) for row in of_case} - _EMPTY) > 1
     ]
     if faults:
-        message = f"{truth.name}: {_some(faults, '; ')}."
+        message = f"{truth.name}: {some(faults, '; ')}."
         raise TableError(message, hint="Correct the table and run again.")
     return tuple(_patient(case, of_case) for case, of_case in by_case.items())
 
@@ -72,6 +80,7 @@ def _patient(case: str, rows: Sequence[CaseRow]) -> Patient:
         sex=_SEXES.get(first("sex"), ""),
         site=first("site"),
         split=first("split"),
+        location=first("location"),
         difficult=first("difficult"),
         raters=tuple(answer for _, answer in rows[0].raters),
         images=tuple(TrueImage(_series_names(row), row.mask) for row in rows),
@@ -129,12 +138,7 @@ def _study_name(case: str, rows: Mapping[str, StudyRow]) -> str:
 
 
 def _sentence(names: Sequence[str], what: str) -> list[str]:
-    return [f"{len(names)} {what}: {_some(names, ', ')}."] if names else []
-
-
-def _some(items: Sequence[str], separator: str) -> str:
-    more = f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
-    return separator.join(items[:_SHOWN]) + more
+    return [f"{len(names)} {what}: {some(names, ', ')}."] if names else []
 
 
 def _read_rows(folder: Path, table: Path) -> list[StudyRow]:
@@ -152,7 +156,7 @@ def _read_rows(folder: Path, table: Path) -> list[StudyRow]:
     if len(set(names)) < len(names):
         faults.append("the same study is there twice")
     if faults:
-        message = f"{table.name}: {_some(faults, '; ')}."
+        message = f"{table.name}: {some(faults, '; ')}."
         raise TableError(message, hint="Make the table again with predict.")
     return rows
 

@@ -16,7 +16,13 @@ from spinaldx.evaluation.overlap import (
     OverlapOptions,
     compare_masks,
 )
-from spinaldx.evaluation.patients import HEALTHY_NAME, Cohort, Patient, StudyRow
+from spinaldx.evaluation.patients import (
+    HEALTHY_NAME,
+    Cohort,
+    Patient,
+    StudyRow,
+    some,
+)
 from spinaldx.evaluation.segmentation import PatientOverlap
 from spinaldx.records import Affine
 from spinaldx.study.archive import ImageFile
@@ -113,6 +119,7 @@ def score_masks(
     overlaps: list[PatientOverlap] = []
     lesions: dict[str, TrueLesions] = {}
     missing: list[str] = []
+    notes: dict[str, list[str]] = {}
     if not has_masks:
         missing.append("No masks in the results: segmentation was not scored.")
     for done, (patient, row) in enumerate(known, start=1):
@@ -121,13 +128,16 @@ def score_masks(
             lesions[patient.case] = _measure(truths)
             if has_masks:
                 files = _mask_files(cohort, row)
-                overlap, notes = _compare(truths, files, options)
+                overlap, found = _compare(truths, files, options)
                 overlaps.append(_patient_overlap(patient, row, overlap))
-                missing += [f"{patient.case}: {note}" for note in notes]
+                for note in found:
+                    notes.setdefault(note, []).append(patient.case)
         except (UnreadableFileError, GeometryError) as error:
-            missing.append(f"{patient.case}: masks not scored: {error.message}")
+            text = f"masks not scored: {error.message}"
+            notes.setdefault(text, []).append(patient.case)
         if progress:
             progress(done, len(known))
+    missing += [f"{some(cases, ', ')}: {note}" for note, cases in notes.items()]
     return MaskScores(tuple(overlaps), lesions, tuple(missing))
 
 

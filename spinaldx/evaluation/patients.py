@@ -21,6 +21,9 @@ from spinaldx.records import Disease, Task
 HEALTHY_NAME = "healthy"
 ADULT_FROM_YEARS = 18
 
+# As many names are listed in one sentence.
+_SHOWN = 5
+
 _TRUTH_CODES = {
     **{disease.value: place for place, disease in enumerate(DISEASES)},
     HEALTHY_NAME: HEALTHY,
@@ -188,3 +191,9 @@ def patient_blocks(cohort: Cohort) -> dict[str, BoolArray]:
     if difficult is not None and difficult.any():
         blocks["difficult"] = difficult
     return blocks
+
+
+def some(names: Sequence[str], separator: str) -> str:
+    """Join the first few of many names, and say how many more there are."""
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return separator.join(names[:_SHOWN]) + more

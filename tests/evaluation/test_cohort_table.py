@@ -108,6 +108,17 @@ def test_true_masks_take_the_place_of_the_programs(described):
     assert "true masks" in table.notes[0]
 
 
+def test_location_when_given(tmp_path):
+    cases = balanced_cases(3, location="cervical")
+    for case in cases[9:]:
+        case.truth = {"location": "thoracic"}
+    rows = rows_of(cohort_tables(cohort_of(tmp_path, cases), {})[0])
+
+    assert rows["Location: cervical"]["nmosd"] == "0/3 (0%)"
+    assert rows["Location: thoracic"]["nmosd"] == "3/3 (100%)"
+    assert rows["Location: cervical"]["test"] == "Fisher (Monte Carlo)"
+
+
 def test_equal_values_cannot_be_tested(tmp_path):
     cohort = cohort_of(
         tmp_path, [*balanced_cases(2, age="40"), Case("f", "ms", None, "failed")]

@@ -157,7 +157,7 @@ class TestBaselines:
         rows = [cells(table, place) for place in range(len(table.rows))]
 
         assert [row["baseline"] for row in rows[::3]] == [
-            "age and sex", "lesion shape (program's masks)",
+            "age, sex, location", "lesion shape (program's masks)",
         ]  # fmt: skip
         assert rows[0]["baseline_auc"].value == 1.0
         assert rows[1]["baseline_auc"].value < 0.9
@@ -185,7 +185,7 @@ class TestBaselines:
         found = baseline_features(cohort_of(tmp_path, cases))
 
         assert np.array_equal(
-            found["age and sex"].ravel(), [0, 1, np.nan, 0], equal_nan=True
+            found["age, sex, location"].ravel(), [0, 1, np.nan, 0], equal_nan=True
         )
         assert found["site"].shape == (4, 2)
         assert np.isnan(found["site"][3]).all()
