@@ -6,7 +6,7 @@ import numpy as np
 from scipy import fft
 
 from spinaldx.records import Float32Array
-from spinaldx.simulation.fields import smooth_noise
+from spinaldx.simulation.fields import smooth_noise, soft_step
 from spinaldx.simulation.frame import Frame
 
 
@@ -56,7 +56,7 @@ def draw_scan(rng: np.random.Generator, noise_factor: float) -> Scan:
     fades = rng.random(2) < 0.4
     ends = np.where(fades, rng.uniform(0.05, 0.35, 2), 0.0)
     return Scan(
-        noise=float(min(np.exp(rng.normal(np.log(0.07), 0.5)), 0.22)) * noise_factor,
+        noise=float(min(np.exp(rng.normal(np.log(0.08), 0.5)), 0.24)) * noise_factor,
         resolution=(float(shares[0]), float(shares[1])),
         apodisation=float(rng.uniform(0, 1)),
         phase_rows=bool(rng.random() < 0.6),
@@ -91,8 +91,8 @@ def draw_bias(
             bias *= (0.08 + 0.92 * fade).astype(np.float32)[:, None]
     if scan.band > 0:
         # The band's edge is a plane before the column, parallel to it.
-        dark = 1 / (1 + np.exp(-(ahead - 30 - np.float32(scan.band)) / 4))
-        bias *= 1 - np.float32(1 - scan.band_keeps) * dark.astype(np.float32)
+        dark = soft_step(ahead - np.float32(30 + scan.band), 14.0)
+        bias *= 1 - np.float32(1 - scan.band_keeps) * dark
     slow = smooth_noise(rng, shape, (shape[0] / 2.5, shape[1] / 2.5))
     bias *= np.exp(np.float32(scan.drift) * slow)
     canal = np.abs(frame.p) < 5

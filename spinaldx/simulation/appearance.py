@@ -343,7 +343,7 @@ def _ms(rng: np.random.Generator, extent: Extent, section: Section) -> Recipe:
             **place,
             bluntness=rng.uniform(1.6, 3.2),
             margin_mm=float(rng.choice((rng.uniform(0.4, 1.2), rng.uniform(1, 2.6)))),
-            ratio=_ratio(rng, 1.12, 1.6),
+            ratio=_ratio(rng, *_ms_range(rng)),
             look=_look(rng, rng.uniform(0.03, 0.22), rng.uniform(0.05, 0.35)),
             pushes=_chance(rng, 0.3),
         )
@@ -352,6 +352,11 @@ def _ms(rng: np.random.Generator, extent: Extent, section: Section) -> Recipe:
         bodies += _spots(rng, extent, section)
     swelling = rng.uniform(1.0, 1.12) if _chance(rng, 0.25) else 1.0
     return Recipe(tuple(bodies), 0.2, float(rng.uniform(3, 8)), float(swelling))
+
+
+def _ms_range(rng: np.random.Generator) -> tuple[float, float]:
+    # Half of the plaques can hardly be seen on T2w (AJNR 2016, section 6b).
+    return (1.08, 1.3) if _chance(rng, 0.5) else (1.15, 1.6)
 
 
 def _nmosd(rng: np.random.Generator, extent: Extent, section: Section) -> Recipe:

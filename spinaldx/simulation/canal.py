@@ -218,8 +218,9 @@ class CanalPainter:
             points.u / (radius_u * np.float32(0.5)),
         )
         value = 1 + np.float32(tissues.grey - 1) * np.clip(1.5 - grey, 0, 1)
-        drift = waves(variation.cord_look, points)
-        value *= 1 + np.float32(variation.cord_look.texture) * drift
+        for look in (variation.cord_look, variation.stripe_look):
+            if look.texture > 0.01:
+                value *= 1 + np.float32(look.texture) * waves(look, points)
         if variation.central_canal_mm > 0:
             near = np.hypot(points.p, points.u * 0.7)
             line = np.clip(variation.central_canal_mm / 2 - near + 0.5, 0, 1)

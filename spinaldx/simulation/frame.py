@@ -202,7 +202,7 @@ def _plan_station(
         slices=protocol.slices,
         thickness_mm=protocol.thickness_mm,
         spacing_mm=protocol.thickness_mm * (1 + protocol.gap),
-        turn=float(rng.normal(0, 0.09)),
+        turn=float(rng.normal(0, 0.11)),
         tilt=(float(rng.normal(0, 0.025)), float(rng.normal(0, 0.03))),
         off_mm=float(rng.normal(0, 3.0)),
     )

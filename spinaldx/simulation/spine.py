@@ -183,7 +183,7 @@ def _curve(
     rng: np.random.Generator, s: Float32Array, level: Float32Array
 ) -> tuple[Float32Array, Float32Array, Float32Array]:
     places, means, spreads = (np.array(row) for row in zip(*_ANGLES, strict=True))
-    strength = rng.uniform(0.3, 1.9)
+    strength = rng.uniform(0.3, 2.3)
     drawn = means * strength + spreads * rng.standard_normal(len(means)) * 0.8
     angle = np.interp(level, places, np.deg2rad(drawn))
     angle = gaussian_filter1d(angle, 18 / STEP_MM, mode="nearest")

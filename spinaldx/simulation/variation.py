@@ -27,6 +27,7 @@ class Variation:
         flow: Strength of flow voids in the fluid, 0 to 1.
         flow_look: Their shape.
         cord_look: Slow changes of the cord's brightness.
+        stripe_look: Stripes along the cord: its tracts, and ringing at its edges.
         central_canal_mm: Width of a visible central canal; 0 when not visible.
         central_canal_at: Its middle along the canal, mm.
         central_canal_half_mm: Half its length.
@@ -45,6 +46,7 @@ class Variation:
     flow: float
     flow_look: Look
     cord_look: Look
+    stripe_look: Look
     central_canal_mm: float
     central_canal_at: float
     central_canal_half_mm: float
@@ -103,7 +105,8 @@ def draw_variation(rng: np.random.Generator, spine: Spine, age: int) -> Variatio
         rootlets=float(rng.uniform(0, 0.5)),
         flow=float(rng.uniform(0.2, 0.9)) if shows_flow else 0.0,
         flow_look=_draw_look(rng, 0.0, rng.uniform(14, 40)),
-        cord_look=_draw_look(rng, rng.uniform(0.0, 0.06), rng.uniform(20, 60)),
+        cord_look=_draw_look(rng, abs(rng.normal(0, 0.05)), rng.uniform(20, 60)),
+        stripe_look=_draw_stripes(rng),
         central_canal_mm=float(rng.uniform(0.4, 1.6)) if shows_canal else 0.0,
         central_canal_at=float(rng.uniform(30, max(spine.conus_mm - 30, 31))),
         central_canal_half_mm=float(rng.uniform(8, 120)),
@@ -120,6 +123,16 @@ def _draw_look(rng: np.random.Generator, texture: float, wave_mm: float) -> Look
         k_p, k_u = rng.normal(0, 2 * np.pi / 25, 2)
         rows.append((float(k_s), float(k_p), float(k_u), float(rng.uniform(0, 6.3))))
     return Look(tuple(rows), 0.0, texture)
+
+
+def _draw_stripes(rng: np.random.Generator) -> Look:
+    rows = []
+    for _ in range(3):
+        k_s = 2 * np.pi / rng.uniform(50, 300)
+        k_p = 2 * np.pi / rng.uniform(2.2, 6.0)
+        k_u = rng.normal(0, 2 * np.pi / 9)
+        rows.append((float(k_s), float(k_p), float(k_u), float(rng.uniform(0, 6.3))))
+    return Look(tuple(rows), 0.0, float(abs(rng.normal(0, 0.06))))
 
 
 def _draw_cauda(rng: np.random.Generator) -> Float32Array:
