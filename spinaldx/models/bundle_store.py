@@ -86,8 +86,8 @@ def write_bundle(
 ) -> Bundle:
     """Write a bundle and read it back checked.
 
-    Files are replaced one by one, the description last, so that a folder left half
-    way is no valid bundle.
+    Files are replaced one by one, the description last; a folder left half way
+    fails its checksums.
 
     Args:
         bundle: Description; hashes, folder and schema are filled in here.
@@ -114,7 +114,6 @@ def write_bundle(
     document = bundle_document(_with_hashes(bundle, hashes))
     text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     parse_bundle(text.encode(), folder / BUNDLE_NAME)
-    (folder / BUNDLE_NAME).unlink(missing_ok=True)
     for part, content in contents.items():
         write_bytes(folder / bundle.parts[part].file, content)
     write_bytes(folder / CARD_NAME, (card or _short_card(bundle)).encode())

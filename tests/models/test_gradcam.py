@@ -29,7 +29,7 @@ def captum_maps(network, crops):
 
 
 @pytest.mark.parametrize("size", [(64, 32), (80, 112)])
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("spec", CLASSIFIERS.values(), ids=CLASSIFIERS)
 def test_equals_captum(spec, seed, size):
     network = classifier(spec, seed)
@@ -45,7 +45,7 @@ def test_equals_captum(spec, seed, size):
 
 def test_equals_captum_at_full_width():
     network = classifier(DenseNetSpec())
-    crops = torch.from_numpy(images(2, 3, 64, 64))
+    crops = torch.from_numpy(images(1, 3, 64, 32))
 
     _, maps = logits_and_maps(network, crops)
 

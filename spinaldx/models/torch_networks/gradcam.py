@@ -4,6 +4,7 @@ The gradient of a logit needs to travel only through the classifier, norm5, the
 fourth dense block and the third transition; no autograd graph is kept.
 """
 
+import itertools
 from dataclasses import dataclass
 from typing import cast
 
@@ -35,15 +36,14 @@ def logits_and_maps(network: DenseNet, crops: Tensor) -> tuple[Tensor, Tensor]:
         (N, classes, H / 16, W / 16), at least 0, not normalised.
     """
     target = crops
-    for name, stage in network.features.named_children():
-        target = stage(target)
-        if name == "denseblock3":
-            break
-    transition = cast("Transition", network.features.get_submodule("transition3"))
+    stages = dict(network.features.named_children())
+    for name in itertools.takewhile(lambda name: name != "transition3", stages):
+        target = stages[name](target)
+    transition = cast("Transition", stages["transition3"])
     crossed = functional.relu(transition.norm(target))
     features = functional.avg_pool2d(transition.conv(crossed), 2)
     steps = []
-    for child in network.features.get_submodule("denseblock4").children():
+    for child in stages["denseblock4"].children():
         layer = cast("DenseLayer", child)
         first = functional.relu(layer.norm1(features))
         middle = functional.relu(layer.norm2(layer.conv1(first)))
