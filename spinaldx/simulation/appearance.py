@@ -9,6 +9,7 @@ purpose: no sign belongs to one disease alone.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import TypedDict
 
 import numpy as np
 
@@ -129,7 +130,16 @@ def _cyst_ratio(rng: np.random.Generator) -> float:
     return float(rng.uniform(1.8, 3.3))
 
 
-def _cylinder(extent: Extent, section: Section, size: float) -> dict[str, float]:
+class _Shape(TypedDict):
+    centre_mm: float
+    half_mm: float
+    p_mm: float
+    u_mm: float
+    radius_p: float
+    radius_u: float
+
+
+def _cylinder(extent: Extent, section: Section, size: float) -> _Shape:
     low, high = extent
     return {
         "centre_mm": (low + high) / 2,
@@ -249,7 +259,13 @@ def _shorter(rng: np.random.Generator, extent: Extent, most: float) -> Extent:
     )
 
 
-def _tumour_bulk(rng: np.random.Generator) -> dict[str, float]:
+class _Bulk(TypedDict):
+    rim_mm: float
+    taper_mm: float
+    most_swelling: float
+
+
+def _tumour_bulk(rng: np.random.Generator) -> _Bulk:
     return {
         "rim_mm": float(rng.uniform(0.1, 1.1)),
         "taper_mm": float(rng.uniform(4, 14)),

@@ -151,9 +151,8 @@ class CanalPainter:
         alpha = soft_step(wall_depth, edge)
         sac = soft_step(sac_depth, edge)
         value = self._epidural(is_front)
-        value = value + soft_line(sac_depth, 0.8) * (
-            np.float32(tissues.ligament) - value
-        ) * np.float32(self._variation.dura)
+        dura = soft_line(sac_depth, 0.8) * np.float32(self._variation.dura)
+        value += dura * (np.float32(tissues.ligament) - value)
         value += sac * (self._fluid(u) - value)
         points = Points(at.s, at.p - at.cord_shift, u)
         cord = self._cord_share(points) * sac

@@ -1,19 +1,23 @@
 """Smooth random fields and soft edges, the brushes of the simulator."""
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from spinaldx.records import Float32Array
 
+# What formulas take: their results are rounded to float32 where they are kept.
+Reals = NDArray[np.floating[Any]]
 
-def soft_step(distance_mm: Float32Array, width_mm: float) -> Float32Array:
+
+def soft_step(distance_mm: Reals, width_mm: float) -> Float32Array:
     """Share of a pixel inside an edge: 0 outside, 1 inside, linear over a width."""
-    share: Float32Array = np.clip(
-        distance_mm * np.float32(1 / width_mm) + np.float32(0.5), 0, 1
-    )
-    return share
+    share = np.clip(distance_mm * np.float32(1 / width_mm) + np.float32(0.5), 0, 1)
+    return np.asarray(share, dtype=np.float32)
 
 
-def soft_line(distance_mm: Float32Array, thickness_mm: float) -> Float32Array:
+def soft_line(distance_mm: Reals, thickness_mm: float) -> Float32Array:
     """Coverage of a line of a thickness about distance zero."""
     return np.asarray(
         np.clip(1.25 - np.abs(distance_mm) * np.float32(1.5 / thickness_mm), 0, 1),
@@ -22,19 +26,19 @@ def soft_line(distance_mm: Float32Array, thickness_mm: float) -> Float32Array:
 
 
 def ellipse_depth_mm(
-    p: Float32Array,
-    u: Float32Array,
-    radius_p: Float32Array,
-    radius_u: Float32Array,
+    p: Reals,
+    u: Reals,
+    radius_p: Reals,
+    radius_u: Reals,
 ) -> Float32Array:
     """Distance into an ellipse about the origin, right to first order, mm."""
     across_p, across_u = p / radius_p, u / radius_u
     size = np.sqrt(across_p**2 + across_u**2) + np.float32(1e-4)
     slope = np.sqrt((across_p / radius_p) ** 2 + (across_u / radius_u) ** 2)
-    depth: Float32Array = (1 - size) * size / np.maximum(slope, np.float32(1e-4))
+    depth = (1 - size) * size / np.maximum(slope, np.float32(1e-4))
     # The centre has no slope: there the shorter radius is the depth.
     shortest = np.minimum(radius_p, radius_u)
-    return np.minimum(depth, shortest)
+    return np.asarray(np.minimum(depth, shortest), dtype=np.float32)
 
 
 def smooth_noise(
@@ -51,8 +55,7 @@ def smooth_noise(
     coarse = rng.standard_normal(sizes, dtype=np.float32)
     rows = _weights(shape[0], sizes[0], cells[0])
     columns = _weights(shape[1], sizes[1], cells[1])
-    field: Float32Array = rows @ coarse @ columns.T
-    return field
+    return np.asarray(rows @ coarse @ columns.T, dtype=np.float32)
 
 
 def _weights(n: int, knots: int, cell: float) -> Float32Array:

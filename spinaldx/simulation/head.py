@@ -3,7 +3,7 @@
 import numpy as np
 
 from spinaldx.records import Float32Array
-from spinaldx.simulation.fields import TurningField, soft_step
+from spinaldx.simulation.fields import Reals, TurningField, soft_step
 from spinaldx.simulation.frame import Frame
 from spinaldx.simulation.layers import Layer
 from spinaldx.simulation.tissues import Tissues
@@ -26,7 +26,7 @@ def build_head(rng: np.random.Generator, frame: Frame, tissues: Tissues) -> list
     floor = 4 * np.sin(p / 17)
     fossa = _blob(s, p, (-38, 20), (37 * size, 43 * size))
     vault = _blob(s, p, (-102, 8), (62 * size, 86 * size))
-    opening = soft_step(np.asarray(11 - np.abs(p - 1), dtype=np.float32), 2.0)
+    opening = soft_step(11 - np.abs(p - 1), 2.0)
     opening = opening * (s < 2) * (s > -36)
     skull = np.maximum(
         _blob(s, p, (-38, 20), (45 * size, 51 * size)),
@@ -44,9 +44,7 @@ def build_head(rng: np.random.Generator, frame: Frame, tissues: Tissues) -> list
     midbrain = _blob(s, p, (-60, -1), (19, 10))
     medulla = _blob(s, p, (-21, 0), (22, 6.2)) * (s < -10)
     ventricle = _blob(s, p, (-39, 9.5), (11, rng.uniform(1.5, 4)))
-    clivus = soft_step(
-        np.asarray(5.5 - np.abs(p + 20 + 0.42 * (s + 25)), dtype=np.float32), 1.0
-    )
+    clivus = soft_step(5.5 - np.abs(p + 20 + 0.42 * (s + 25)), 1.0)
     clivus = clivus * (s > -55) * (s < -4)
     return [
         Layer(scalp, tissues.fat * 0.8, far=88.0, texture=gyri, rough=0.1),
@@ -61,13 +59,13 @@ def build_head(rng: np.random.Generator, frame: Frame, tissues: Tissues) -> list
         Layer(pons, tissues.brain, far=15.0, texture=gyri, rough=0.04),
         Layer(medulla, tissues.brain, far=7.5),
         Layer(ventricle, tissues.csf, far=8.0),
-        Layer(np.asarray(clivus, dtype=np.float32), tissues.marrow, far=16.0),
+        Layer(clivus, tissues.marrow, far=16.0),
     ]
 
 
 def _blob(
-    s: Float32Array,
-    p: Float32Array,
+    s: Reals,
+    p: Reals,
     centre: tuple[float, float],
     radii: tuple[float, float],
 ) -> Float32Array:

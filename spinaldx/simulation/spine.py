@@ -11,6 +11,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
 from spinaldx.records import Float32Array
+from spinaldx.simulation.fields import Reals
 from spinaldx.simulation.levels import VERTEBRAE
 
 STEP_MM = 0.5
@@ -106,14 +107,13 @@ class Spine:
     conus_mm: float
     scale: float
 
-    def at(self, table: Float32Array, s: Float32Array) -> Float32Array:
+    def at(self, table: Float32Array, s: Reals) -> Float32Array:
         """Read a table of this spine at any places, linearly between samples."""
         place = np.clip((s - TOP_MM) / STEP_MM, 0, len(table) - 1.001)
         below = place.astype(np.int32)
         share = (place - below).astype(np.float32)
         low = table[below]
-        result: Float32Array = low + share * (table[below + 1] - low)
-        return result
+        return np.asarray(low + share * (table[below + 1] - low), dtype=np.float32)
 
 
 def level_at(edges: Float32Array, s: float) -> float:
@@ -152,7 +152,7 @@ def draw_spine(rng: np.random.Generator, age: int, sex: str) -> Spine:
         back_fat=_back_fat(rng, level),
         body_p=_table(level, _BODY_AP + _BODY_AP_LOW) * np.float32(scale),
         body_u=_table(level, _BODY_LR) * np.float32(0.5 * scale),
-        disc_mm=_table(np.arange(1, 26), _DISC_MM) * np.float32(disc_scale),
+        disc_mm=_table(np.arange(1.0, 26.0), _DISC_MM) * np.float32(disc_scale),
         conus_mm=conus_mm,
         scale=scale,
     )
@@ -164,11 +164,9 @@ def _body_scale(rng: np.random.Generator, age: int, sex: str) -> float:
     return adult * grown * float(rng.normal(1.0, 0.04))
 
 
-def _table(
-    level: Float32Array, anchors: tuple[tuple[float, float], ...]
-) -> Float32Array:
+def _table(level: Reals, anchors: tuple[tuple[float, float], ...]) -> Float32Array:
     places, values = zip(*anchors, strict=True)
-    return np.interp(level, places, values).astype(np.float32)
+    return np.asarray(np.interp(level, places, values), dtype=np.float32)
 
 
 def _level_coordinates(edges: Float32Array, s: Float32Array) -> Float32Array:
@@ -176,7 +174,7 @@ def _level_coordinates(edges: Float32Array, s: Float32Array) -> Float32Array:
     # 18 mm a level outside of the vertebrae, so that tables go on smoothly.
     places = np.concatenate([[edges[0] - 180], edges, [edges[-1] + 180]])
     levels = np.concatenate([[-10], numbers, [len(VERTEBRAE) + 10]])
-    return np.interp(s, places, levels).astype(np.float32)
+    return np.asarray(np.interp(s, places, levels), dtype=np.float32)
 
 
 def _curve(

@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from spinaldx.records import Float32Array
-from spinaldx.simulation.fields import TurningField, soft_line, soft_step
+from spinaldx.simulation.fields import Reals, TurningField, soft_line, soft_step
 from spinaldx.simulation.frame import Frame
 from spinaldx.simulation.layers import Layer
 from spinaldx.simulation.tissues import Tissues
@@ -40,16 +39,16 @@ class _Fields:
         self.septa = TurningField(rng, shape, (3.0 / pixel, 14 / pixel), 8.0)
 
 
-def _front_reach(rng: np.random.Generator, place: Place) -> Float32Array:
+def _front_reach(rng: np.random.Generator, place: Place) -> Reals:
     """Distance of the front skin before the spine's middle line, mm."""
     slim = rng.uniform(0.75, 1.3)
     chin = rng.uniform(1.6, 3.4)
     face = 1 if rng.random() < 0.8 else 0.8
     levels = (-8, -3, -1, 0.5, chin - 0.3, chin + 0.5, 5, 7, 9, 12, 18, 21, 24, 28)
     reach = (118, 128, 138, 124, 122, 84, 74, 80, 105, 145, 165, 150, 140, 130)
-    reach = np.array(reach) * np.where(np.array(levels) < chin + 0.2, face, slim)
+    shape = np.array(reach) * np.where(np.array(levels) < chin + 0.2, face, slim)
     folds = 1 + 0.02 * np.sin(place.outer_level * 4.1 + rng.uniform(0, 6))
-    values = np.interp(place.outer_level, levels, reach) * folds
+    values = np.interp(place.outer_level, levels, shape) * folds
     return np.asarray(values, dtype=np.float32)
 
 
@@ -58,7 +57,7 @@ def _trunk(
     place: Place,
     tissues: Tissues,
     fields: _Fields,
-    front: Float32Array,
+    front: Reals,
 ) -> list[Layer]:
     fat_mm = float(rng.uniform(3, 25)) * (0.4 + 0.6 * (place.outer_level > 7))
     inside = soft_step(front + place.depth, 1.5) * (place.depth < 12)
@@ -76,7 +75,7 @@ def _organs(
     place: Place,
     tissues: Tissues,
     fields: _Fields,
-    skin: Float32Array,
+    skin: Reals,
 ) -> list[Layer]:
     """Nameless organs, vessels, bowel and lungs before the spine."""
     chest = (place.level > 7.5) & (place.level < 18)
@@ -84,14 +83,14 @@ def _organs(
     deep = soft_step(place.ahead - place.body_p - 6, 4.0) * skin
     air = float(rng.uniform(0.01, 0.12))
     bowel = float(rng.uniform(0.05, 2.2)) * tissues.organ
-    beyond = np.asarray(deep * chest, dtype=np.float32)
-    below = np.asarray(deep * belly, dtype=np.float32)
+    beyond = deep * chest
+    below = deep * belly
     beside = soft_step(place.ahead + 5, 4.0) * chest
     return [
         Layer(deep, tissues.organ, gate=fields.large, texture=fields.fine, rough=0.15),
         Layer(beyond, air, gate=fields.other, texture=fields.fine, rough=0.5),
         Layer(
-            np.asarray(beside, dtype=np.float32),
+            beside,
             air,
             near=24.0,
             texture=fields.middle,
@@ -113,7 +112,7 @@ def _kidneys(
         middle = rng.normal(19.8 + 0.3 * side, 0.4)
         along = (place.level - middle) * 32
         away = np.hypot(along / rng.uniform(45, 58), (place.ahead - 5) / 26)
-        cover = soft_step(np.asarray((1 - away) * 26, dtype=np.float32), 1.5)
+        cover = soft_step((1 - away) * 26, 1.5)
         centre = side * rng.uniform(48, 66)
         layers.append(
             Layer(
@@ -125,7 +124,7 @@ def _kidneys(
                 rough=0.1,
             )
         )
-        sinus = soft_step(np.asarray((0.45 - away) * 26, dtype=np.float32), 3.0)
+        sinus = soft_step((0.45 - away) * 26, 3.0)
         layers.append(Layer(sinus, tissues.fat, far=12.0, centre=centre))
     return layers
 
@@ -135,7 +134,7 @@ def _neck(
     place: Place,
     tissues: Tissues,
     fields: _Fields,
-    skin: Float32Array,
+    skin: Reals,
 ) -> list[Layer]:
     """Prevertebral muscle, airway, tongue, jaw and larynx."""
     before = place.ahead - place.body_p
@@ -152,24 +151,20 @@ def _neck(
         (place.level - 1.2) * 17 / rng.uniform(22, 30),
         (before - 45) / rng.uniform(24, 32),
     )
-    tongue = soft_step(np.asarray((1 - tongue_away) * 25, dtype=np.float32), 2.0)
+    tongue = soft_step((1 - tongue_away) * 25, 2.0)
     jaw_away = np.hypot(
         (place.level - 2.6) * 17 / 11, (before - rng.uniform(68, 82)) / 9
     )
-    jaw = soft_step(np.asarray((1 - jaw_away) * 9, dtype=np.float32), 1.5)
-    palate = soft_line(
-        np.asarray((place.level - rng.uniform(-1.2, -0.3)) * 17, dtype=np.float32), 5.0
-    )
+    jaw = soft_step((1 - jaw_away) * 9, 1.5)
+    palate = soft_line((place.level - rng.uniform(-1.2, -0.3)) * 17, 5.0)
     palate = palate * (before > 14) * (before < 75)
-    glands = soft_step(np.asarray(before - 8, dtype=np.float32), 4.0) * neck * skin
-    cavity = (place.level < -1) * soft_step(
-        np.asarray(before - 10, dtype=np.float32), 4.0
-    )
+    glands = soft_step(before - 8, 4.0) * neck * skin
+    cavity = (place.level < -1) * soft_step(before - 10, 4.0)
     return [
         Layer(strip, tissues.muscle, far=14.0),
         Layer(glands * (place.level > 1), tissues.fat, gate=fields.middle, near=9.0),
         Layer(
-            np.asarray(cavity, dtype=np.float32),
+            cavity,
             tissues.organ * 1.3,
             gate=fields.middle,
             texture=fields.fine,
@@ -180,10 +175,8 @@ def _neck(
         ),
         Layer(jaw, tissues.marrow * 1.1, far=30.0),
         Layer(4 * jaw * (1 - jaw), tissues.ligament, far=30.0),
-        Layer(np.asarray(palate, dtype=np.float32), tissues.organ, far=25.0),
-        Layer(
-            np.asarray(airway, dtype=np.float32), 0.03, far=float(rng.uniform(7, 14))
-        ),
+        Layer(palate, tissues.organ, far=25.0),
+        Layer(airway, 0.03, far=float(rng.uniform(7, 14))),
         Layer(4 * airway * (1 - airway), tissues.organ * 1.8, far=12.0),
     ]
 
@@ -196,16 +189,12 @@ def _vessels(rng: np.random.Generator, place: Place, tissues: Tissues) -> list[L
     for side in (-1, 1):
         width = rng.uniform(6, 11)
         depth = rng.uniform(9, 14) + 3 * np.sin(place.level * 0.5 + rng.uniform(0, 6))
-        cover = soft_step(
-            np.asarray(width - np.abs(before - depth), dtype=np.float32), 1.5
-        )
+        cover = soft_step(width - np.abs(before - depth), 1.5)
         value = tissues.vessel if rng.random() < 0.75 else tissues.organ * 1.2
         layers.append(
             Layer(cover * chest, value, far=width, centre=side * rng.uniform(5, 16))
         )
-        artery = soft_step(
-            np.asarray(2.0 - np.abs(place.ahead - 6), dtype=np.float32), 1.0
-        )
+        artery = soft_step(2.0 - np.abs(place.ahead - 6), 1.0)
         artery = artery * (place.level > 0.5) * (place.level < 6.5)
         bright = tissues.vessel if rng.random() < 0.7 else tissues.fluid
         layers.append(Layer(artery, bright, far=2.2, centre=side * rng.uniform(13, 16)))
@@ -224,10 +213,10 @@ def _back(
     fat = np.interp(level, levels, (6, 7, 8, 12, 12, 8, 12, 20, 28))
     fat = fat * rng.uniform(0.35, 2.4) * (1 + 0.2 * wave)
     front = np.minimum(depth + 14, place.behind + 14)
-    begins = soft_step(np.asarray(front, dtype=np.float32), 6.0)
-    skin_mm = np.asarray(muscle + fat - depth, dtype=np.float32)
+    begins = soft_step(front, 6.0)
+    skin_mm = muscle + fat - depth
     outer = soft_step(skin_mm, 1.2) * begins
-    inner = soft_step(np.asarray(muscle - depth, dtype=np.float32), 2.0) * begins
+    inner = soft_step(muscle - depth, 2.0) * begins
     planes = rng.uniform(8, 20)
     sheet = np.cos((depth + 3 * wave) * 2 * np.pi / planes)
     sheets = np.clip((sheet - 0.86) * 7, 0, 1) * inner * (place.behind > 3)
@@ -247,10 +236,8 @@ def _back(
             rough=float(rng.uniform(0.1, 0.45)),
         ),
         Layer(inner * infiltrated, tissues.fat * 0.8, gate=fields.streaks, near=2.0),
-        Layer(
-            np.asarray(sheets, dtype=np.float32), tissues.fat * 0.85, gate=fields.middle
-        ),
-        Layer(np.asarray(skin, dtype=np.float32), tissues.organ * 0.7),
+        Layer(sheets, tissues.fat * 0.85, gate=fields.middle),
+        Layer(skin, tissues.organ * 0.7),
     ]
 
 
@@ -269,10 +256,10 @@ def _tubes(rng: np.random.Generator, place: Place, tissues: Tissues) -> list[Lay
         reach = np.abs(place.level - length) < rng.uniform(0.8, 6)
         where = {"far": float(rng.uniform(4, 14)), "centre": float(rng.normal(0, 20))}
         value = float(rng.choice((tissues.csf, tissues.fluid, 1.0, tissues.fat)))
-        cover = soft_step(np.asarray(radius - away, dtype=np.float32), 1.0) * reach
+        cover = soft_step(radius - away, 1.0) * reach
         layers.append(Layer(cover, value, far=where["far"], centre=where["centre"]))
         if rng.random() < 0.6 and radius > 3:
-            core = soft_step(np.asarray(radius * 0.55 - away, dtype=np.float32), 1.0)
+            core = soft_step(radius * 0.55 - away, 1.0)
             other = float(rng.choice((1.0, tissues.organ, tissues.vessel, 1.4)))
             layers.append(
                 Layer(

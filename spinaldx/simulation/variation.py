@@ -6,7 +6,7 @@ import numpy as np
 
 from spinaldx.records import Float32Array
 from spinaldx.simulation.appearance import Look
-from spinaldx.simulation.fields import soft_step
+from spinaldx.simulation.fields import Reals, soft_step
 from spinaldx.simulation.spine import Spine
 
 _LEVELS = 26
@@ -55,7 +55,7 @@ class Variation:
     haemangiomas: Float32Array
 
     def cauda_share(
-        self, below: Float32Array, p: Float32Array, u: Float32Array, edge_mm: float
+        self, below: Reals, p: Reals, u: Reals, edge_mm: float
     ) -> Float32Array:
         """Coverage by the roots of the cauda equina.
 
@@ -77,7 +77,7 @@ class Variation:
         return share
 
 
-def bulge_mm(spine: Spine, bulges: Float32Array, s: Float32Array) -> Float32Array:
+def bulge_mm(spine: Spine, bulges: Float32Array, s: Reals) -> Float32Array:
     """How far things bulge into the canal at places along it."""
     level = spine.at(spine.level, s)
     nearest = np.clip(np.round(level), 0, _LEVELS - 1).astype(np.int32)

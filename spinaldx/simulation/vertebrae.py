@@ -6,7 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spinaldx.records import Float32Array
-from spinaldx.simulation.fields import TurningField, smooth_noise, soft_line, soft_step
+from spinaldx.simulation.fields import (
+    Reals,
+    TurningField,
+    smooth_noise,
+    soft_line,
+    soft_step,
+)
 from spinaldx.simulation.frame import Frame
 from spinaldx.simulation.layers import Layer
 from spinaldx.simulation.levels import DISC_OFFSET, SACRUM
@@ -17,7 +23,7 @@ from spinaldx.simulation.variation import Variation, bulge_mm
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Place:
-    """Where each pixel of the middle plane lies, (H, W) float32 each.
+    """Where each pixel of the middle plane lies, (H, W) each.
 
     Attributes:
         s: Way along the canal, mm.
@@ -30,13 +36,13 @@ class Place:
         edge_mm: Softness of edges.
     """
 
-    s: Float32Array
-    level: Float32Array
-    behind: Float32Array
-    ahead: Float32Array
-    body_p: Float32Array
-    depth: Float32Array
-    outer_level: Float32Array
+    s: Reals
+    level: Reals
+    behind: Reals
+    ahead: Reals
+    body_p: Reals
+    depth: Reals
+    outer_level: Reals
     edge_mm: float
 
 
@@ -52,7 +58,7 @@ class Bones:
 
     layers: tuple[Layer, ...]
     labels: NDArray[np.uint8]
-    half_width: Float32Array
+    half_width: Reals
 
 
 def find_places(rng: np.random.Generator, frame: Frame, spine: Spine) -> Place:
@@ -110,7 +116,7 @@ def build_bones(
         ),
         Layer(
             soft_step(bone_depth, place.edge_mm),
-            np.asarray(marrow, dtype=np.float32),
+            marrow,
             far=half_width,
             texture=grain,
             rough=float(rng.uniform(0.02, 0.16)),
@@ -150,7 +156,7 @@ def _column(place: Place) -> Float32Array:
     dens = np.where(place.level < 1.0, 11.0 - place.ahead, 99.0)
     top = (place.level - 0.12) * 14
     bottom = (29.0 - place.level) * 18
-    return np.minimum(np.minimum(top, bottom), dens).astype(np.float32)
+    return np.asarray(np.minimum(np.minimum(top, bottom), dens), dtype=np.float32)
 
 
 def _disc_depth_mm(
@@ -180,7 +186,7 @@ def _marrow_factor(rng: np.random.Generator, place: Place) -> Float32Array:
 
 def _disc_value(
     place: Place,
-    depth: Float32Array,
+    depth: Reals,
     number: NDArray[np.int32],
     tissues: Tissues,
     variation: Variation,
@@ -197,8 +203,8 @@ def _disc_value(
 def _labels(
     place: Place,
     number: NDArray[np.int32],
-    bone_depth: Float32Array,
-    disc: Float32Array,
+    bone_depth: Reals,
+    disc: Reals,
 ) -> NDArray[np.uint8]:
     vertebra = np.clip(np.floor(place.level) + 1, 1, SACRUM)
     labels = np.where((bone_depth > 0) & (place.level < SACRUM), vertebra, 0)
@@ -271,9 +277,8 @@ def _posterior_layers(
     ]
 
 
-def _outline(cover: Float32Array) -> Float32Array:
-    line: Float32Array = 4 * cover * (1 - cover)
-    return line
+def _outline(cover: Reals) -> Float32Array:
+    return np.asarray(4 * cover * (1 - cover), dtype=np.float32)
 
 
 def _height_mm(place: Place, level: int) -> float:
@@ -287,7 +292,7 @@ def _lateral_layers(
     place: Place,
     spine: Spine,
     tissues: Tissues,
-    half_width: Float32Array,
+    half_width: Reals,
     grain: TurningField,
 ) -> list[Layer]:
     phase = np.mod(place.level, 1.0)
@@ -322,7 +327,7 @@ def _lateral_layers(
             far=outer,
             near=inner,
         ),
-        Layer(pedicle.astype(np.float32), tissues.marrow, far=outer, near=inner - 1),
+        Layer(pedicle, tissues.marrow, far=outer, near=inner - 1),
     ]
 
 
@@ -330,11 +335,11 @@ def _haemangiomas(place: Place, variation: Variation, tissues: Tissues) -> list[
     layers = []
     for s, depth, u, radius in variation.haemangiomas:
         away = np.hypot(place.s - s, place.ahead - depth)
-        cover = soft_step(np.asarray(radius - away, dtype=np.float32), 1.5)
+        cover = soft_step(radius - away, 1.5)
         cover = cover * (place.ahead > 1) * (place.ahead < place.body_p - 1)
         layers.append(
             Layer(
-                np.asarray(cover, dtype=np.float32),
+                cover,
                 max(tissues.fluid, tissues.marrow * 1.5) * 0.9,
                 far=float(radius),
                 centre=float(u),
