@@ -27,7 +27,7 @@ _MOST_LABELS = 64
 _SAMPLED_VOXELS = 400_000
 _MOST_EMPTY = 0.97
 
-_SHORTEST_MM = (8.0, 40.0, 50.0)
+_SHORTEST_MM = (8.0, 30.0, 40.0)
 _DIRECTIONS = ("left to right", "front to back", "head to foot")
 
 _SLICE_MM, _MOST_SLICES = 3.0, 15
