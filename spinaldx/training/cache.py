@@ -19,7 +19,7 @@ from spinaldx.grid import GridSpec, labels_to_grid, to_grid
 from spinaldx.records import Float32Array, Volume
 
 # Raise when what is stored for the same input changes.
-_FORMAT = 1
+_FORMAT = 2
 
 # A pixel counts as inside from this share on.
 _INSIDE = 0.5
@@ -41,6 +41,36 @@ class LoadedSeries:
 
 
 @dataclass(frozen=True, slots=True)
+class SeriesFacts:
+    """What the lint wants to know about a series.
+
+    Attributes:
+        voxels_sha256: Of the intensities and their shape; equal for equal images
+            however they are packed.
+        lesion_voxels: Voxels of the lesion mask.
+        has_non_finite: Whether voxels were NaN or infinite.
+    """
+
+    voxels_sha256: str
+    lesion_voxels: int
+    has_non_finite: bool
+
+
+def gather_facts(series: LoadedSeries) -> SeriesFacts:
+    """Look at a series as the lint needs it."""
+    voxels = series.volume.voxels
+    digest = hashlib.sha256(repr(voxels.shape).encode())
+    digest.update(np.ascontiguousarray(voxels).tobytes())
+    return SeriesFacts(
+        voxels_sha256=digest.hexdigest(),
+        lesion_voxels=int(np.count_nonzero(series.lesion)),
+        has_non_finite=any(
+            flag.code == "non_finite_voxels" for flag in series.volume.flags
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class CachedSeries:
     """What is known about a cached series without reading its pixels.
 
@@ -50,6 +80,7 @@ class CachedSeries:
         lesion_slices: Slices with at least one lesion pixel.
         has_cord: Whether a cord mask is stored.
         pixel_mm3: Volume that one grid pixel stands for.
+        facts: Of the source.
     """
 
     key: str
@@ -57,6 +88,7 @@ class CachedSeries:
     lesion_slices: tuple[int, ...]
     has_cord: bool
     pixel_mm3: float
+    facts: SeriesFacts
 
 
 def cache_key(files: Iterable[Path], spec: GridSpec) -> str:
@@ -79,14 +111,18 @@ class SeriesCache:
 
     def find(self, key: str) -> CachedSeries | None:
         """Return what is known about an entry, or None when there is none."""
-        facts = self._folder / f"{key}.json"
-        if not facts.exists():
+        path = self._folder / f"{key}.json"
+        if not path.exists():
             return None
-        value = json.loads(facts.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"))
         slices, height, width = value.pop("shape")
         lesion_slices = tuple(value.pop("lesion_slices"))
+        facts = SeriesFacts(**value.pop("facts"))
         return CachedSeries(
-            shape=(slices, height, width), lesion_slices=lesion_slices, **value
+            shape=(slices, height, width),
+            lesion_slices=lesion_slices,
+            facts=facts,
+            **value,
         )
 
     def store(self, key: str, series: LoadedSeries, spec: GridSpec) -> CachedSeries:
@@ -107,16 +143,17 @@ class SeriesCache:
         for name, array in arrays.items():
             self._write(key, name, array)
         inside = (lesion >= _INSIDE).any(axis=(1, 2))
-        facts = CachedSeries(
+        stored = CachedSeries(
             key=key,
             shape=image.transform.shape,
             lesion_slices=tuple(np.flatnonzero(inside).tolist()),
             has_cord=series.cord is not None,
             pixel_mm3=spec.pixel_mm**2 * image.transform.spacing_mm[0],
+            facts=gather_facts(series),
         )
         # Written last: an entry without it is not found.
-        write_json(self._folder / f"{key}.json", asdict(facts))
-        return facts
+        write_json(self._folder / f"{key}.json", asdict(stored))
+        return stored
 
     def store_arrays(self, key: str, arrays: Mapping[str, NDArray[np.generic]]) -> None:
         """Keep further arrays beside a series, such as crops.

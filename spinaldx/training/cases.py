@@ -6,12 +6,18 @@ from pathlib import Path
 
 import numpy as np
 
+from spinaldx.errors import AmbiguousSeriesError, UnreadableFileError
 from spinaldx.records import Volume
-from spinaldx.study.archive import ImageFile
-from spinaldx.study.cases import HEALTHY
-from spinaldx.study.masks import read_mask
-from spinaldx.study.nifti import is_nifti_name, read_image
-from spinaldx.study.series import CaseRow
+from spinaldx.study import (
+    HEALTHY,
+    CaseRow,
+    find_studies,
+    load_series,
+    load_study,
+    read_mask,
+    scan_study,
+)
+from spinaldx.study.nifti import is_nifti_name
 from spinaldx.training.cache import LoadedSeries
 
 
@@ -92,15 +98,19 @@ def read_volume(row: CaseRow) -> Volume:
     Raises:
         StudyError: If it cannot be read or is no sagittal T2w image.
     """
-    path = row.t2w
-    if path is None or not is_nifti_name(path.name):
-        raise NotImplementedError
-    image = read_image(ImageFile(path))
-    name = row.series or "t2w"
-    return Volume(
-        image.voxels,
-        image.header.affine_ras,
-        name,
-        flags=image.flags,
-        source_sha256=image.sha256,
-    )
+    if row.t2w is None:
+        message = f"{row.case}: no image."
+        raise UnreadableFileError(message)
+    sources = find_studies([row.t2w])
+    if len(sources) != 1:
+        message = f"{row.t2w.name}: {len(sources)} studies, not one."
+        raise AmbiguousSeriesError(message, hint="Give each row one study's folder.")
+    if is_nifti_name(row.t2w.name):
+        # The table says that it is the image, whatever its name suggests.
+        return load_series(scan_study(sources[0]).candidates[0])
+    volumes = load_study(sources[0], series=row.series)
+    if len(volumes) != 1:
+        names = ", ".join(volume.name for volume in volumes)
+        message = f"{row.t2w.name}: several series fit: {names}."
+        raise AmbiguousSeriesError(message, hint="Name one in the column series.")
+    return volumes[0]

@@ -31,7 +31,7 @@ class HistoryRow:
         seconds: Training time so far, interruptions left out.
         learning_rate: At this step.
         loss: Mean since the line before.
-        figure: Validation figure, empty between validations.
+        figure: First validation figure, larger is better.
         slices_per_s: Pace since the line before.
     """
 
@@ -41,7 +41,7 @@ class HistoryRow:
     seconds: float
     learning_rate: float
     loss: float
-    figure: float | None
+    figure: float
     slices_per_s: float
 
 

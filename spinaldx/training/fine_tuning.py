@@ -1,31 +1,30 @@
-"""`fine-tune`: from a table of cases to a weight bundle in a folder."""
+"""`fine-tune`: from a table of cases to a judged weight bundle in a folder."""
 
-import csv
 import dataclasses
-import io
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from spinaldx.errors import UsageError
+from spinaldx.errors import NotPromotedError, TableError, UsageError
 from spinaldx.files import sha256_of, write_bytes, write_json
-from spinaldx.models.bundle import Bundle, ClassifierPart, SegmentationPart
-from spinaldx.models.bundle_store import write_bundle
-from spinaldx.study.cases import read_cases
+from spinaldx.models import Bundle, ClassifierPart, SegmentationPart, write_bundle
 from spinaldx.training.cache import SeriesCache
-from spinaldx.training.cases import Patient, group_patients
-from spinaldx.training.checkpoint import HistoryRow
-from spinaldx.training.compute import set_up_machine
-from spinaldx.training.options import TrainingOptions
+from spinaldx.training.card import RunFacts, collect_metrics, write_card
+from spinaldx.training.cases import Patient
+from spinaldx.training.compute import Machine, set_up_machine
+from spinaldx.training.curves import draw_curves, write_history
+from spinaldx.training.lint import Advance, Lint, lint_table
+from spinaldx.training.options import Stage, TrainingOptions
 from spinaldx.training.pipeline import Learned, Run, Watcher
-from spinaldx.training.preparation import prepare_cohort
+from spinaldx.training.preparation import CachingReader, Cohort, inspect_row
+from spinaldx.training.promotion import Marks, Verdict, judge, mark_patients
 from spinaldx.training.splits import Split, nested_fraction, split_patients
-from spinaldx.training.start import Start, find_start
+from spinaldx.training.start import SCRATCH, Start, find_start
 
-_REQUIRED = ("case", "t2w", "diagnosis")
 _RUN = "run.json"
+_SIMULATED_NOTICE = "TRAINED ON SIMULATED PATIENTS - NOT CLINICALLY VALID"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,54 +46,112 @@ class BundleFacts:
     ethics: str = ""
 
 
-def fine_tune(
-    table: Path,
-    out: Path,
-    options: TrainingOptions,
-    facts: BundleFacts,
-    watcher: Watcher,
-    *,
-    resume: bool = False,
-) -> Bundle:
-    """Train the cascade on the patients of a table and write a bundle.
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to train on and where to put it.
 
-    Args:
+    Attributes:
         table: `cases.csv`.
-        out: Folder of the bundle; checkpoints and cache lie beside it, in
-            ``<out>.work``.
+        out: Folder of the bundle.
         options: What to train, how long, where.
         facts: What the bundle says about itself.
-        watcher: Told about progress.
         resume: Go on with what lies in the work folder.
+        user_store: Folder of the user's bundles, for `init`.
+        cache: Folder of prepared images; empty puts it into the work folder.
+    """
+
+    table: Path
+    out: Path
+    options: TrainingOptions
+    facts: BundleFacts
+    resume: bool = False
+    user_store: Path | None = None
+    cache: Path | None = None
+
+    @property
+    def work(self) -> Path:
+        """Checkpoints and prepared images, beside the bundle."""
+        return self.out.with_name(self.out.name + ".work")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outcome:
+    """What a run gave.
+
+    Attributes:
+        bundle: As written.
+        verdict: Whether it is better than what it started from.
+    """
+
+    bundle: Bundle
+    verdict: Verdict
+
+    def raise_unless_promoted(self) -> None:
+        """Say by an error that the bundle should not be used.
+
+        Raises:
+            NotPromotedError: If it is not better.
+        """
+        if not self.verdict.is_promoted:
+            message = f"{self.bundle.name} is not promoted. {self.verdict.reason}"
+            hint = "Train longer, or on more patients; check diagnoses and masks."
+            raise NotPromotedError(message, hint=hint)
+
+
+def fine_tune(request: Request, watcher: Watcher) -> Outcome:
+    """Train the cascade on the patients of a table and write a judged bundle.
+
+    Args:
+        request: What, where, how long.
+        watcher: Told about progress.
 
     Returns:
-        The bundle as written.
+        The bundle, which names its status, and the verdict behind it.
 
     Raises:
-        TableError: If the table has faults.
-        UsageError: If the work folder belongs to another run.
-        SpinalDxError: As the steps do.
+        TableError: If the table has faults; all are listed.
+        UsageError: If options make no sense or the work folder holds another run.
+        WeightsError: If the bundle to start from cannot be used.
+        DeviceError: If the device is not there.
+        DeviceMemoryError: If memory runs out; the last checkpoint stays.
+        OutputError: If the disk is full; the last checkpoint stays.
     """
-    work = out.with_name(out.name + ".work")
-    patients = group_patients(read_cases(table, required=_REQUIRED))
-    start = find_start(options)
-    _claim(work, _identity(table, options), resume=resume)
+    options = request.options
+    start = find_start(options, user_store=request.user_store)
+    identity = _identity(request)
+    _claim(request.work, identity, resume=request.resume)
     machine = set_up_machine(options.compute)
-    groups = _groups(patients, options)
-    cache = SeriesCache(work / "cache")
-    cohort = prepare_cohort(
-        groups, cache, start.grid, lambda *at: watcher.advance("Reading patients", *at)
-    )
-    run = Run(options, machine, start, cohort, cache, work, watcher)
-    learned = run.learn()
-    bundle = describe_bundle(start, learned, facts)
-    states = {
+    cache = SeriesCache(request.cache or request.work / "cache")
+    reader = CachingReader(cache, start.grid)
+    lint = lint_table(request.table, options.stage, reader.inspect, _counted(watcher))
+    lint.raise_faults(request.table)
+    cohort = reader.cohort(_groups(lint.patients, options))
+    learned = Run(options, machine, start, cohort, cache, request.work, watcher).learn()
+    bundle = describe_bundle(start, learned, request.facts)
+    arrays = {
         part: {name: tensor.numpy() for name, tensor in state.items()}
         for part, state in learned.tensors.items()
     }
-    written = write_bundle(bundle, states, out)
-    write_history(out / "history.csv", learned)
-    return written
+    candidate = write_bundle(bundle, arrays, request.work / "candidate")
+    verdict = _judge(candidate, start, cohort, machine, request, watcher)
+    facts = _run_facts(identity, start, cohort, machine, learned, verdict)
+    bundle = dataclasses.replace(bundle, metrics=collect_metrics(facts))
+    _write_curves(request, learned)
+    written = write_bundle(bundle, arrays, request.out, card=write_card(bundle, facts))
+    return Outcome(written, verdict)
+
+
+def check_table(table: Path, stage: Stage, watcher: Watcher) -> Lint:
+    """Look for every fault of a table and of the files it names; train nothing.
+
+    Raises:
+        TableError: If it is no table at all.
+    """
+    return lint_table(table, stage, inspect_row, _counted(watcher))
+
+
+def _counted(watcher: Watcher) -> Advance:
+    return lambda done, total: watcher.advance("Reading images", done, total)
 
 
 def describe_bundle(start: Start, learned: Learned, facts: BundleFacts) -> Bundle:
@@ -123,19 +180,63 @@ def describe_bundle(start: Start, learned: Learned, facts: BundleFacts) -> Bundl
             for task, decision in learned.decisions.items()
         },
         crop=start.crop,
-        metrics=_metrics(learned),
     )
 
 
-def _metrics(learned: Learned) -> dict[str, Any]:
-    return {
-        part: {
-            "figures": list(trained.figures),
-            "steps": trained.steps,
-            "seconds": round(trained.seconds),
-        }
-        for part, trained in learned.trained.items()
+def _judge(
+    candidate: Bundle,
+    start: Start,
+    cohort: Cohort,
+    machine: Machine,
+    request: Request,
+    watcher: Watcher,
+) -> Verdict:
+    def marks(bundle: Bundle, what: str) -> Mapping[str, Marks]:
+        return mark_patients(
+            bundle,
+            cohort.patients[Split.VALIDATION],
+            threads=machine.threads,
+            advance=lambda *at: watcher.advance(f"Judging the {what} bundle", *at),
+        )
+
+    new = marks(candidate, "new")
+    old = None if start.bundle is None else marks(start.bundle, "old")
+    return judge(new, old, request.options.stage)
+
+
+def _run_facts(
+    identity: Mapping[str, Any],
+    start: Start,
+    cohort: Cohort,
+    machine: Machine,
+    learned: Learned,
+    verdict: Verdict,
+) -> RunFacts:
+    fitted = {
+        task.value: decision
+        for task, decision in learned.decisions.items()
+        if task.value in learned.trained
     }
+    old = start.bundle
+    return RunFacts(
+        patients=cohort.patients,
+        trained=learned.trained,
+        verdict=verdict,
+        machine=machine,
+        decisions=fitted,
+        options=identity["options"],
+        table_sha256=identity["table"],
+        old=SCRATCH if old is None else f"{old.name} {old.version}",
+    )
+
+
+def _write_curves(request: Request, learned: Learned) -> None:
+    histories = {part: one.history for part, one in learned.trained.items()}
+    rows = [row for history in histories.values() for row in history]
+    write_history(request.out / "history.csv", rows)
+    is_simulated = request.facts.training_data == "simulated"
+    notice = _SIMULATED_NOTICE if is_simulated else ""
+    write_bytes(request.out / "curves.png", draw_curves(histories, notice=notice))
 
 
 def _groups(
@@ -150,15 +251,22 @@ def _groups(
     return groups | {Split.TRAIN: training}
 
 
-def _identity(table: Path, options: TrainingOptions) -> dict[str, Any]:
-    """Return what must be equal for a run to be the same run."""
-    told = asdict(options)
-    # Neither changes what is learned from the same steps.
-    for name in ("checkpoint_s",):
-        told.pop(name)
-    plain: dict[str, Any] = json.loads(
-        json.dumps({"table": sha256_of(table), "options": told})
-    )
+def _identity(request: Request) -> dict[str, Any]:
+    """Return what must be equal for a run to be the same run.
+
+    Raises:
+        TableError: If the table cannot be read.
+    """
+    options = asdict(request.options)
+    # How often a run is saved does not change what it learns.
+    del options["checkpoint_s"]
+    try:
+        table = sha256_of(request.table)
+    except OSError as error:
+        message = f"{request.table.name}: cannot be read: {error.strerror}."
+        raise TableError(message) from error
+    told = {"table": table, "options": options}
+    plain: dict[str, Any] = json.loads(json.dumps(told))
     return plain
 
 
@@ -168,23 +276,8 @@ def _claim(work: Path, identity: Mapping[str, Any], *, resume: bool) -> None:
     if path.exists():
         same = json.loads(path.read_text(encoding="utf-8")) == identity
         if not resume or not same:
-            what = "the run of other options" if resume else "an earlier run"
+            what = "a run of other options or data" if resume else "an earlier run"
             message = f"{work} holds {what}."
             hint = "Use --resume with the same options, or remove the folder."
             raise UsageError(message, hint=hint)
     write_json(path, identity)
-
-
-def write_history(path: Path, learned: Learned) -> None:
-    """Write the lines of all networks as CSV."""
-    names = [field.name for field in dataclasses.fields(HistoryRow)]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(names)
-    for trained in learned.trained.values():
-        for row in trained.history:
-            values = asdict(row)
-            writer.writerow(
-                ["" if values[name] is None else values[name] for name in names]
-            )
-    write_bytes(path, text.getvalue().encode())

@@ -72,7 +72,7 @@ class LoopSettings:
     steps: int | None
     learning_rate: float
     weight_decay: float = 0.01
-    validations: int = 12
+    validations: int = 6
     patience: int = 6
     accumulate: int = 1
     checkpoint_s: float = 120.0

@@ -94,6 +94,22 @@ class Compute:
 
 
 @dataclass(frozen=True, slots=True)
+class Learning:
+    """What a person may have to change when memory is short or a loss diverges.
+
+    Attributes:
+        batch_size: Of every network; 0 leaves each its own.
+        accumulate: Batches a step.
+        learning_rate: Of every network, highest of the schedule; 0 leaves each its
+            own, gentler when training starts from a bundle.
+    """
+
+    batch_size: int = 0
+    accumulate: int = 1
+    learning_rate: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class SegmentationOptions:
     """How the segmentation network is trained.
 
@@ -105,7 +121,7 @@ class SegmentationOptions:
         time_share: Share of the minutes when classifiers are trained too.
     """
 
-    patch: tuple[int, int] = (192, 160)
+    patch: tuple[int, int] = (192, 128)
     batch_size: int = 8
     learning_rate: float = 2e-3
     healthy_share: float = 0.4
@@ -139,6 +155,7 @@ class TrainingOptions:
         seed: Of weights, splits, windows and augmentation.
         fraction: Share of the training patients used; smaller ones are subsets.
         compute: Device, precision, threads.
+        learning: What overrides the networks' own settings.
         segmentation: Of the segmentation network.
         classifier: Of the classifiers.
         grid: For `scratch`; else the initial bundle's.
@@ -154,6 +171,7 @@ class TrainingOptions:
     seed: int = 0
     fraction: float = 1.0
     compute: Compute = field(default_factory=Compute)
+    learning: Learning = field(default_factory=Learning)
     segmentation: SegmentationOptions = field(default_factory=SegmentationOptions)
     classifier: ClassifierOptions = field(default_factory=ClassifierOptions)
     grid: GridSpec = field(default_factory=GridSpec)

@@ -1,5 +1,6 @@
 """Each network in turn, then thresholds and cut-offs: from a cohort to weights."""
 
+import dataclasses
 import hashlib
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
@@ -43,7 +44,7 @@ _PREDICTED_SHARES = {
 }
 
 # Validation during training looks at so many patients at most, of all diagnoses.
-_WATCHED_PATIENTS = 32
+_WATCHED_PATIENTS = 12
 
 State = Mapping[str, Tensor]
 
@@ -134,11 +135,14 @@ class Run:
 
     def _train_segmentation(self) -> Trained:
         samples = self.cohort.samples
+        own = self.options.segmentation
         objective = SegmentationObjective(
             cache=self.cache,
             training=samples[Split.TRAIN],
             validation=spread(samples[Split.VALIDATION], _WATCHED_PATIENTS),
-            options=self.options.segmentation,
+            options=dataclasses.replace(
+                own, batch_size=self._batch_size(own.batch_size)
+            ),
             outputs=self.start.segmentation.outputs,
             seed=self.options.seed,
             device=self.machine.device,
@@ -146,16 +150,13 @@ class Run:
         return self._train(SEGMENTATION, objective)
 
     def _train(self, part: str, objective: Objective) -> Trained:
-        is_segmentation = part == SEGMENTATION
-        options = (
-            self.options.segmentation if is_segmentation else self.options.classifier
-        )
         seconds, steps = self._budget(part, objective)
         settings = LoopSettings(
             name=part,
             seconds=seconds,
             steps=steps,
-            learning_rate=options.learning_rate * self.start.rate_factor,
+            learning_rate=self._learning_rate(part),
+            accumulate=self.options.learning.accumulate,
             checkpoint_s=self.options.checkpoint_s,
             device=self.machine.device,
             bf16=self.machine.precision == "bf16",
@@ -165,6 +166,15 @@ class Run:
             network, objective, settings, self.folder / part, self.watcher.train
         )
 
+    def _learning_rate(self, part: str) -> float:
+        options = self.options
+        own = options.segmentation if part == SEGMENTATION else options.classifier
+        given = options.learning.learning_rate
+        return given or own.learning_rate * self.start.rate_factor
+
+    def _batch_size(self, own: int) -> int:
+        return self.options.learning.batch_size or own
+
     def _budget(
         self, part: str, objective: Objective
     ) -> tuple[float | None, int | None]:
@@ -173,7 +183,8 @@ class Run:
         if budget.minutes is not None:
             return budget.minutes * 60.0 * self._time_share(part), None
         slices = sum(one.series.shape[0] for one in self.cohort.samples[Split.TRAIN])
-        steps = (budget.epochs or 0.0) * slices / objective.batch_size
+        at_once = objective.batch_size * self.options.learning.accumulate
+        steps = (budget.epochs or 0.0) * slices / at_once
         return None, max(round(steps), 1)
 
     def _time_share(self, part: str) -> float:
@@ -234,13 +245,16 @@ class Run:
         self, task: Task, crops: Mapping[str, CropSample]
     ) -> ClassificationObjective:
         channels = self.start.crop.channels
+        own = self.options.classifier
         return ClassificationObjective(
             task=task,
             cache=self.cache,
             training=self._crops_of(Split.TRAIN, crops),
             validation=self._crops_of(Split.VALIDATION, crops),
-            options=self.options.classifier,
-            predicted_share=_PREDICTED_SHARES[self.options.classifier.mask_source],
+            options=dataclasses.replace(
+                own, batch_size=self._batch_size(own.batch_size)
+            ),
+            predicted_share=_PREDICTED_SHARES[own.mask_source],
             image_channels=tuple(
                 place for place, name in enumerate(channels) if name == "t2w"
             ),

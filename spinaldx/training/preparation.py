@@ -1,10 +1,17 @@
 """From the table to samples on disk: every series read once, brought to the grid."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from spinaldx.grid import GridSpec
-from spinaldx.training.cache import SeriesCache, cache_key
+from spinaldx.study import CaseRow
+from spinaldx.training.cache import (
+    CachedSeries,
+    SeriesCache,
+    SeriesFacts,
+    cache_key,
+    gather_facts,
+)
 from spinaldx.training.cases import Patient, read_series, series_files
 from spinaldx.training.segmentation import Sample
 from spinaldx.training.splits import Split
@@ -28,44 +35,54 @@ class Cohort:
         return self.patients[Split.CALIBRATION] or self.patients[Split.VALIDATION]
 
 
-def prepare_cohort(
-    groups: Mapping[Split, Sequence[Patient]],
-    cache: SeriesCache,
-    grid: GridSpec,
-    advance: Callable[[int, int], None],
-) -> Cohort:
-    """Store every series of the patients on the grid, unless it is there.
-
-    Args:
-        groups: Patients by split; test patients are not touched.
-        cache: Where to.
-        grid: The segmentation network's.
-        advance: Told how many of how many patients are done.
+def inspect_row(row: CaseRow) -> SeriesFacts:
+    """Read a row's files and keep nothing.
 
     Raises:
-        StudyError: If an image cannot be read.
-        GeometryError: If a mask does not fit its image.
-        OutputError: If the disk is full.
+        StudyError: If a file cannot be read or is no sagittal T2w image.
+        GeometryError: If a mask is not on the image's grid.
     """
-    used = (Split.TRAIN, Split.VALIDATION, Split.CALIBRATION)
-    total = sum(len(groups.get(split, ())) for split in used)
-    done = 0
-    samples: dict[Split, list[Sample]] = {split: [] for split in used}
-    for split in used:
-        for patient in groups.get(split, ()):
-            samples[split] += _store(patient, cache, grid)
-            done += 1
-            advance(done, total)
-    return Cohort(
-        {split: tuple(groups.get(split, ())) for split in used},
-        {split: tuple(stored) for split, stored in samples.items()},
-    )
+    return gather_facts(read_series(row))
 
 
-def _store(patient: Patient, cache: SeriesCache, grid: GridSpec) -> list[Sample]:
-    samples = []
-    for row in patient.rows:
-        key = cache_key(series_files(row), grid)
-        series = cache.find(key) or cache.store(key, read_series(row), grid)
-        samples.append(Sample(patient.name, patient.diagnosis, series))
-    return samples
+class CachingReader:
+    """Reads rows into the cache, each once.
+
+    Args:
+        cache: Where to.
+        grid: The segmentation network's.
+    """
+
+    def __init__(self, cache: SeriesCache, grid: GridSpec) -> None:
+        self._cache, self._grid = cache, grid
+        self._stored: dict[int, CachedSeries] = {}
+
+    def inspect(self, row: CaseRow) -> SeriesFacts:
+        """Store a row's series on the grid, unless it is there.
+
+        Raises:
+            StudyError: If a file cannot be read or is no sagittal T2w image.
+            GeometryError: If a mask is not on the image's grid.
+            OutputError: If the disk is full.
+        """
+        key = cache_key(series_files(row), self._grid)
+        series = self._cache.find(key)
+        if series is None:
+            series = self._cache.store(key, read_series(row), self._grid)
+        self._stored[row.number] = series
+        return series.facts
+
+    def cohort(self, groups: Mapping[Split, Sequence[Patient]]) -> Cohort:
+        """Gather what was read by split; test patients are left out."""
+        used = (Split.TRAIN, Split.VALIDATION, Split.CALIBRATION)
+        return Cohort(
+            {split: tuple(groups.get(split, ())) for split in used},
+            {
+                split: tuple(
+                    Sample(patient.name, patient.diagnosis, self._stored[row.number])
+                    for patient in groups.get(split, ())
+                    for row in patient.rows
+                )
+                for split in used
+            },
+        )

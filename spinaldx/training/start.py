@@ -1,5 +1,6 @@
 """What training starts from: a preset with random weights, or a bundle."""
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from spinaldx.models.bundle_store import find_bundle
 from spinaldx.models.specs import DenseNetSpec, MultiResUNetSpec
 from spinaldx.models.torch_networks import build_densenet, build_multiresunet
 from spinaldx.records import Task
+from spinaldx.training.imagenet import read_imagenet
 from spinaldx.training.options import PRESETS, Stage, TrainingOptions
 
 SCRATCH = "scratch"
@@ -76,24 +78,44 @@ def find_start(options: TrainingOptions, *, user_store: Path | None = None) -> S
 
     Raises:
         UsageError: If the classifiers are to be trained without any segmentation
-            network.
+            network, or ImageNet weights do not fit.
         WeightsError: If the bundle cannot be found or fails its checks.
     """
-    if options.init == SCRATCH:
-        if options.stage is Stage.CLASSIFICATION:
-            message = "Classifiers need a segmentation network to find the lesions."
-            raise UsageError(message, hint="Use --stage all, or --init BUNDLE.")
-        preset = PRESETS[options.network]
-        return Start(
-            segmentation=preset.segmentation,
-            classifiers=dict.fromkeys(Task, preset.classifier),
-            grid=options.grid,
-            crop=options.crop,
-            tensors={},
-            bundle=None,
-        )
+    start = (
+        _scratch(options) if options.init == SCRATCH else _bundle(options, user_store)
+    )
+    if not options.imagenet:
+        return start
+    if any(not _is_densenet121(spec) for spec in start.classifiers.values()):
+        message = "ImageNet weights fit DenseNet121 alone."
+        raise UsageError(message, hint="Use --network fast or reference.")
+    weights = read_imagenet(Path(options.imagenet), start.crop.channels)
+    first = dict.fromkeys((task.value for task in Task), weights)
+    return dataclasses.replace(start, tensors={**start.tensors, **first})
+
+
+def _is_densenet121(spec: DenseNetSpec) -> bool:
+    return dataclasses.replace(spec, in_channels=3) == DenseNetSpec()
+
+
+def _scratch(options: TrainingOptions) -> Start:
+    if options.stage is Stage.CLASSIFICATION:
+        message = "Classifiers need a segmentation network to find the lesions."
+        raise UsageError(message, hint="Use --stage all, or --init BUNDLE.")
+    preset = PRESETS[options.network]
+    return Start(
+        segmentation=preset.segmentation,
+        classifiers=dict.fromkeys(Task, preset.classifier),
+        grid=options.grid,
+        crop=options.crop,
+        tensors={},
+        bundle=None,
+    )
+
+
+def _bundle(options: TrainingOptions, user_store: Path | None) -> Start:
     bundle = find_bundle(options.init, user_store=user_store)
-    tensors = {
+    tensors: dict[str, Mapping[str, Tensor]] = {
         part: {
             name: torch.from_numpy(values)
             for name, values in load_tensors(bundle, part).items()
