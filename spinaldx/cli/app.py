@@ -6,6 +6,8 @@ import typer
 
 from spinaldx.cli import (
     doctor,
+    evaluate,
+    fine_tune,
     predict,
     report,
     scan,
@@ -35,6 +37,8 @@ app = typer.Typer(
 app.command("predict")(predict.predict)
 app.command("scan")(scan.scan)
 app.command("report")(report.report)
+app.command("fine-tune")(fine_tune.fine_tune)
+app.command("evaluate")(evaluate.evaluate)
 app.add_typer(weights.group, name="weights")
 app.command("simulate")(simulate.simulate)
 app.command("doctor")(doctor.doctor)
