@@ -101,8 +101,11 @@ def _images(pictures: CasePictures) -> tuple[_Figure, ...]:
 
 
 def _charts(pictures: CasePictures) -> tuple[_Figure, ...]:
-    figures = [_Figure("ranges", 527, 131, _with_notice(draw_ranges))]
-    if pictures.case.stored.prediction.stages:
+    stored = pictures.case.stored
+    figures: list[_Figure] = []
+    if stored.lesions:
+        figures.append(_Figure("ranges", 527, 131, _with_notice(draw_ranges)))
+    if stored.prediction.stages:
         figures += [
             _Figure("probabilities", 300, 90, _with_notice(draw_probabilities)),
             _Figure("decisions", 300, 130, _with_notice(draw_stages)),

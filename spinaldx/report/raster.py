@@ -10,8 +10,9 @@ from spinaldx.report.fonts import BOLD, REGULAR, font_file
 from spinaldx.report.painter import WHITE, Box, Colour, Points, Style
 
 _POINTS_PER_INCH = 72.0
-# Lines and letters are drawn twice as large and reduced, which smooths them.
-_OVERSAMPLING = 2
+# Below this resolution pictures are drawn twice as large and reduced, because
+# lines of single pixels look ragged on a screen.
+_SMOOTH_BELOW_DPI = 200
 _ANCHORS = {"start": "ls", "middle": "ms", "end": "rs"}
 
 
@@ -26,10 +27,11 @@ class Raster:
             height: In points.
             dpi: Pixels an inch.
         """
-        self._scale = dpi * _OVERSAMPLING / _POINTS_PER_INCH
+        self._reduction = 2 if dpi < _SMOOTH_BELOW_DPI else 1
+        self._scale = dpi * self._reduction / _POINTS_PER_INCH
         # Whole pixels after the reduction.
         size = tuple(
-            round(edge * dpi / _POINTS_PER_INCH) * _OVERSAMPLING
+            round(edge * dpi / _POINTS_PER_INCH) * self._reduction
             for edge in (width, height)
         )
         self._dpi = dpi
@@ -40,7 +42,7 @@ class Raster:
     def png(self) -> bytes:
         """Return the picture as a PNG file with its resolution, and no times."""
         stream = io.BytesIO()
-        small = self._picture.reduce(_OVERSAMPLING)
+        small = self._picture.reduce(self._reduction)
         small.save(stream, "PNG", dpi=(self._dpi, self._dpi), compress_level=2)
         return stream.getvalue()
 

@@ -1,0 +1,93 @@
+import shutil
+
+import pypdf
+import pytest
+from report_cases import FLAG, case_of
+
+from spinaldx.errors import UnreadableFileError, UsageError
+from spinaldx.records import Diagnosis
+from spinaldx.report import WriteOptions, write_case, write_failure
+from spinaldx.report.cohort import write_cohort
+
+NO_PDF = WriteOptions(report=False)
+
+
+def text_of(path):
+    pages = pypdf.PdfReader(path).pages
+    return [" ".join(page.extract_text().split()) for page in pages]
+
+
+@pytest.fixture
+def out(tmp_path):
+    for number, diagnosis in enumerate(Diagnosis):
+        flags = (FLAG,) if diagnosis is Diagnosis.NMOSD else ()
+        name = f"case-{number}"
+        result = case_of(
+            study=name, diagnosis=diagnosis, flags=flags, shape=(5, 48, 40)
+        )
+        write_case(result, tmp_path / name, NO_PDF)
+    write_failure("broken", UnreadableFileError("x.nii: cut off."), tmp_path / "broken")
+    return tmp_path
+
+
+class TestWriteCohort:
+    def test_counts_and_sorts_by_what_needs_review(self, out):
+        first = text_of(write_cohort(out))[0]
+
+        assert "7 studies" in first
+        assert "6 complete, of which 2 need review. 1 failed." in first
+        rows = first[first.index("those that need review first") :]
+        names = ["case-3", "case-4", "case-0", "case-1", "case-2", "case-5"]
+        assert sorted(names, key=rows.index) == names
+
+    def test_gives_failures_with_their_reason(self, out):
+        pages = text_of(write_cohort(out))
+
+        assert "broken x.nii: cut off." in pages[1]
+
+    def test_shows_every_complete_study(self, out):
+        pages = text_of(write_cohort(out))
+
+        assert len(pages) == 3
+        assert all(f"case-{number}" in pages[2] for number in range(6))
+        assert pages[2].count(" H ") == 6
+        assert all("Research use only. Not a medical device." in page for page in pages)
+        assert "page 3 of 3" in pages[2]
+        assert "SIMULATION-TRAINED WEIGHTS" in pages[2]
+
+    def test_a_study_without_its_image_says_so(self, out):
+        (out / "case-0" / "t2w" / "t2w.nii.gz").unlink()
+        pages = text_of(write_cohort(out))
+
+        assert pages[2].count("image not found") == 1
+
+    def test_same_results_same_bytes(self, out):
+        first = write_cohort(out).read_bytes()
+
+        assert write_cohort(out).read_bytes() == first
+
+    def test_warns_of_mixed_precision(self, out):
+        path = out / "case-0" / "prediction.json"
+        path.write_text(path.read_text().replace('"fp32"', '"bf16"'))
+
+        assert "bf16, fp32 MIXED: compare with care" in text_of(write_cohort(out))[0]
+
+    def test_long_tables_go_on_over_pages(self, out):
+        for number in range(60):
+            shutil.copytree(out / "case-2", out / f"copy-{number:02d}")
+        (out / "case-2" / "t2w" / "t2w.nii.gz").unlink()
+        pages = text_of(write_cohort(out))
+
+        assert "Studies, continued" in pages[1]
+        assert len(pages) == 1 + 1 + 1 + 4
+
+    def test_of_one_failed_study_alone(self, tmp_path):
+        write_failure("a", UnreadableFileError("no."), tmp_path / "a")
+        pages = text_of(write_cohort(tmp_path))
+
+        assert "1 study" in pages[0]
+        assert "SIMULATION" not in " ".join(pages)
+
+    def test_nothing_there_is_a_usage_error(self, tmp_path):
+        with pytest.raises(UsageError, match="no results"):
+            write_cohort(tmp_path)
