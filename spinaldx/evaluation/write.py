@@ -30,6 +30,7 @@ def write_evaluation(evaluation: Evaluation, out: Path) -> None:
         stream = io.StringIO()
         csv.writer(stream, lineterminator="\n").writerows(csv_rows(table))
         write_bytes(out / "tables" / f"{table.key}.csv", stream.getvalue().encode())
+    write_bytes(out / "tables" / "README.txt", _contents(evaluation).encode())
     for name, formats in evaluation.figures.items():
         for kind, content in formats.items():
             write_bytes(out / "figures" / f"{name}.{kind}", content)
@@ -37,6 +38,12 @@ def write_evaluation(evaluation: Evaluation, out: Path) -> None:
     page = build_page(evaluation)
     write_bytes(out / "evaluation.html", page.encode())
     write_json(out / "evaluation.json", as_json(evaluation))
+
+
+def _contents(evaluation: Evaluation) -> str:
+    """Say what the CSV files are: they have no place for it themselves."""
+    listed = [f"{table.key}.csv  {table.title}" for table in evaluation.tables]
+    return "\n".join([evaluation.statement, "", *listed, ""])
 
 
 def as_json(evaluation: Evaluation) -> dict[str, Any]:

@@ -12,7 +12,11 @@ from evaluation_cases import (
 )
 from sklearn.calibration import calibration_curve
 
-from spinaldx.evaluation.baselines import baseline_features, baseline_table
+from spinaldx.evaluation.baselines import (
+    baseline_features,
+    baseline_table,
+    cross_validated_scores,
+)
 from spinaldx.evaluation.calibration import (
     calibration_table,
     expected_calibration_error,
@@ -21,6 +25,7 @@ from spinaldx.evaluation.calibration import (
 )
 from spinaldx.evaluation.comparison import classification_comparison, dice_comparison
 from spinaldx.evaluation.decision import decision_table, net_benefit
+from spinaldx.evaluation.delong import auc
 from spinaldx.evaluation.estimates import Bootstrap
 from spinaldx.evaluation.overlap import Overlap
 from spinaldx.evaluation.patients import to_scored
@@ -157,11 +162,22 @@ class TestBaselines:
         rows = [cells(table, place) for place in range(len(table.rows))]
 
         assert [row["baseline"] for row in rows[::3]] == [
-            "age, sex, location", "lesion shape (program's masks)",
+            "age, sex", "lesion shape (program's masks)",
         ]  # fmt: skip
         assert rows[0]["baseline_auc"].value == 1.0
         assert rows[1]["baseline_auc"].value < 0.9
         assert rows[3]["baseline_accuracy"].value == 1.0
+
+    def test_a_useless_column_is_at_chance_not_below(self):
+        found = []
+        for seed in range(25):
+            generator = np.random.default_rng(seed)
+            positive = generator.random(120) < 0.45
+            column = (generator.random((120, 1)) < 0.5).astype(float)
+            _, rank = cross_validated_scores(column, positive)
+            found.append(auc(positive, rank).value)
+
+        assert np.mean(found) == pytest.approx(0.5, abs=0.02)
 
     def test_few_patients_get_no_baseline(self, tmp_path):
         cohort = cohort_of(tmp_path, self.cases(of_each=4))
@@ -184,9 +200,7 @@ class TestBaselines:
             case.truth = {"sex": sex, "site": site}
         found = baseline_features(cohort_of(tmp_path, cases))
 
-        assert np.array_equal(
-            found["age, sex, location"].ravel(), [0, 1, np.nan, 0], equal_nan=True
-        )
+        assert np.array_equal(found["sex"].ravel(), [0, 1, np.nan, 0], equal_nan=True)
         assert found["site"].shape == (4, 2)
         assert np.isnan(found["site"][3]).all()
 

@@ -93,7 +93,7 @@ class TestFiles:
 
         assert tuple(table.key for table in found.tables) == TABLES
         assert names == {
-            "evaluation.html", "evaluation.json", "evaluation.md",
+            "evaluation.html", "evaluation.json", "evaluation.md", "tables/README.txt",
             *(f"tables/{key}.csv" for key in TABLES),
             *(f"figures/{name}.{kind}" for name in FIGURES for kind in ("png", "svg")),
         }  # fmt: skip
@@ -121,6 +121,12 @@ class TestFiles:
 
         assert "nan" not in text.lower()
         assert "n/a" in text
+
+    def test_csv_files_say_what_they_rest_on(self, written):
+        text = (written[1] / "tables" / "README.txt").read_text()
+
+        assert text.startswith("Classifier output (trained on simulation).")
+        assert "cascade.csv  Four diseases, whole cascade" in text
 
     def test_csv_has_numbers_in_parts(self, written):
         _, out, _ = written
