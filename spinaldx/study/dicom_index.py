@@ -83,6 +83,7 @@ _KEYWORDS = [
     "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence",
     "PhotometricInterpretation",
+    "PixelRepresentation",
 ]
 _TAGS: list[Any] = [tag_for_keyword(keyword) for keyword in _KEYWORDS]
 
@@ -287,6 +288,9 @@ def _header(dataset: Dataset, file: ImageFile) -> DicomHeader | None:
     return DicomHeader(tags, tuple(_frames(dataset, file, frames)))
 
 
+_STORED_AS = ("PhotometricInterpretation", "BitsAllocated", "PixelRepresentation")
+
+
 def _tags(dataset: Dataset, sop_class: str) -> DicomTags:
     meta = getattr(dataset, "file_meta", Dataset())
     shared = _items(dataset, "SharedFunctionalGroupsSequence")
@@ -320,7 +324,7 @@ def _tags(dataset: Dataset, sop_class: str) -> DicomTags:
         contrast_agent=bool(_text(dataset, "ContrastBolusAgent")),
         images_expected=_whole(dataset, "ImagesInAcquisition"),
         samples=_whole(dataset, "SamplesPerPixel") or 1,
-        bits=_whole(dataset, "BitsAllocated") or 0,
+        stored=" ".join(_text(dataset, word) for word in _STORED_AS),
         mosaic="MOSAIC" in {part.upper() for part in image_type},
     )
 

@@ -7,7 +7,7 @@ component, b-value, time and acquisition. Doubles are dropped by SOPInstanceUID.
 
 import itertools
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -29,6 +29,9 @@ _PLACE_LOOSE = 0.10
 _MOST_SHEAR = 0.01
 
 _MM_SAME_PLACE = 0.01
+
+# So few slices beside a stack of so many are parts of it that went astray.
+_STRAY_UP_TO, _STACK_FROM = 2, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +73,27 @@ def find_stacks(headers: Iterable[DicomHeader]) -> tuple[Stack, ...]:
     series: dict[str, list[DicomHeader]] = defaultdict(list)
     for header in headers:
         series[header.tags.series_uid].append(header)
-    stacks = itertools.chain.from_iterable(map(_stacks_of_series, series.values()))
-    return tuple(sorted(stacks, key=_order))
+    found = itertools.chain.from_iterable(map(_stacks_of_series, series.values()))
+    stacks = sorted(found, key=_order)
+    return tuple(_with_strays(stack, stacks) for stack in stacks)
+
+
+def _with_strays(stack: Stack, others: Sequence[Stack]) -> Stack:
+    """Flag a stack when single slices of the same kind lie elsewhere.
+
+    A slice whose SeriesInstanceUID is damaged or changed in an archive ends up in
+    a series of its own; the stack it left may still be evenly spaced.
+    """
+    if len(stack.slices) < _STACK_FROM:
+        return stack
+    mine = _likeness(stack.tags, stack.slices[0])
+    for other in others:
+        is_small = len(other.slices) <= _STRAY_UP_TO
+        if is_small and _likeness(other.tags, other.slices[0]) == mine:
+            text = "Single slices of the same kind lie in another series."
+            flags = (*stack.flags, QualityFlag("stray_slices", text))
+            return replace(stack, flags=flags)
+    return stack
 
 
 def stack_affine(slices: Sequence[DicomSlice]) -> Affine:
@@ -99,7 +121,7 @@ def _order(stack: Stack) -> tuple[bool, int, str, object]:
 
 
 def _stacks_of_series(headers: Sequence[DicomHeader]) -> list[Stack]:
-    unique, n_double = _drop_doubles(headers)
+    unique, n_double, doubled = _drop_doubles(headers)
     tags = {item.tags.sop_class: item.tags for item in unique}
     groups: dict[object, list[tuple[DicomTags, DicomSlice]]] = defaultdict(list)
     for header in unique:
@@ -109,22 +131,30 @@ def _stacks_of_series(headers: Sequence[DicomHeader]) -> list[Stack]:
     parts = [part for group in merged for part in _split_contrasts(group)]
     stacks = [_build(part) for part in parts]
     notes = (f"{n_double} double files dropped",) if n_double else ()
-    flags = _completeness(stacks, next(iter(tags.values())))
+    flags = (*doubled, *_completeness(stacks, next(iter(tags.values()))))
     return [replace(item, notes=notes, flags=(*item.flags, *flags)) for item in stacks]
 
 
-def _drop_doubles(headers: Sequence[DicomHeader]) -> tuple[list[DicomHeader], int]:
+def _drop_doubles(
+    headers: Sequence[DicomHeader],
+) -> tuple[list[DicomHeader], int, tuple[QualityFlag, ...]]:
+    """Keep one file a SOPInstanceUID; flag it when two with one UID differ."""
     seen: dict[str, DicomHeader] = {}
+    differ = False
     for header in sorted(headers, key=lambda item: item.slices[0].file):
         first = header.slices[0]
-        seen.setdefault(first.sop_uid or str(first.file), header)
-    return list(seen.values()), len(headers) - len(seen)
+        kept = seen.setdefault(first.sop_uid or str(first.file), header).slices[0]
+        places = (kept.position_mm, first.position_mm)
+        differ |= kept.frame == first.frame and places[0] != places[1]
+    text = "Different images bear one SOPInstanceUID; only the first was used."
+    flags = (QualityFlag("doubles_differ", text),) if differ else ()
+    return list(seen.values()), len(headers) - len(seen), flags
 
 
 def _likeness(tags: DicomTags, item: DicomSlice) -> tuple[object, ...]:
     spacing = item.spacing_mm and tuple(round(edge, 4) for edge in item.spacing_mm)
     direction = item.orientation and tuple(round(x, 3) + 0.0 for x in item.orientation)
-    kind = (tags.sop_class, tags.modality, tags.samples, tags.mosaic)
+    kind = (tags.sop_class, tags.modality, tags.samples, tags.mosaic, tags.stored)
     return (*kind, item.rows, item.columns, spacing, direction)
 
 
@@ -191,7 +221,7 @@ def _build(group: list[tuple[DicomTags, DicomSlice]]) -> Stack:
     fault = _unplaced(tags, slices)
     if fault:
         return replace(stack, fault=fault)
-    axes = _axes(slices[0])
+    axes = _axes(slices)
     if axes is None:
         return replace(stack, fault="its orientation is damaged")
     places = np.array([item.position_mm for item in slices], dtype=np.float64)
@@ -213,9 +243,13 @@ def _unplaced(tags: DicomTags, slices: Sequence[DicomSlice]) -> str:
     return ""
 
 
-def _axes(item: DicomSlice) -> NDArray[np.float64] | None:
-    """Unit vectors along columns, rows and slices in DICOM's space (LPS)."""
-    along = np.array(item.orientation, dtype=np.float64).reshape(2, 3)
+def _axes(slices: Sequence[DicomSlice]) -> NDArray[np.float64] | None:
+    """Unit vectors along columns, rows and slices in DICOM's space (LPS).
+
+    The median over the slices, so that one damaged slice turns nothing.
+    """
+    cosines = np.array([item.orientation for item in slices], dtype=np.float64)
+    along = np.median(cosines, axis=0).reshape(2, 3)
     lengths = np.linalg.norm(along, axis=1)
     if abs(lengths - 1.0).max() > 0.01 or abs(along[0] @ along[1]) > 0.01:
         return None
@@ -235,8 +269,12 @@ def _place(
         shear = float(np.linalg.norm(slide)) / (depth[-1] - depth[0])
         if shear > _MOST_SHEAR:
             fault = "its slices slide against each other (gantry tilt)"
-        elif np.linalg.norm(places - _line(places), axis=1).max() > _PLACE_LOOSE * step:
+        off = float(np.linalg.norm(places - _line(places), axis=1).max()) / step
+        if not fault and off > _PLACE_LOOSE:
             fault = "its slices do not lie behind each other"
+        elif off > _PLACE_EXACT and not flags:
+            text = f"Slices lie up to {off * step:.2f} mm off their line."
+            flags = (QualityFlag("uneven_spacing", text),)
     lps = np.eye(4)
     row_mm, column_mm = stack.slices[0].spacing_mm or (1.0, 1.0)
     lps[:3, 0] = axes[0] * column_mm
@@ -290,13 +328,9 @@ def _completeness(stacks: Sequence[Stack], tags: DicomTags) -> tuple[QualityFlag
         if sizes[0] > 3:
             text = "Some slices have another orientation, size or kind; left out."
             flags.append(QualityFlag("slices_left_out", text))
-    numbers = {item.instance_number for item in slices if item.instance_number}
-    counted: Mapping[str, int] = {
-        "images_missing": (tags.images_expected or 0) - len(slices),
-        "instance_gap": (max(numbers) - min(numbers) + 1 if numbers else 0)
-        - len(slices),
-    }
-    missing = max(counted.values())
+    numbers = [item.instance_number for item in slices if item.instance_number]
+    # Numbers start at 1 in a series, so that a gap before the first counts too.
+    missing = max(tags.images_expected or 0, max(numbers, default=0)) - len(slices)
     is_single_file = len({item.file for item in slices}) == 1
     if missing > 0 and not is_single_file:
         text = f"By its numbers the series lacks about {missing} images."

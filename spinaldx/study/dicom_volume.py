@@ -57,6 +57,7 @@ def read_voxels(
     limits.check_voxels(shape, first.file.name)
     voxels = np.empty(shape, dtype=np.float32)
     digest = hashlib.sha256()
+    scales: set[tuple[float, float]] = set()
     packed: list[tuple[int, PackedFrame, tuple[float, float]]] = []
     opened: ImageFile | None = None
     dataset = Dataset()
@@ -67,6 +68,7 @@ def read_voxels(
             dataset = _opened(raw, item)
             opened = item.file
         scale = _rescale(dataset, item)
+        scales.add(scale)
         if _syntax(dataset) in _PLAIN:
             voxels[:, :, index] = _scaled(_plain_pixels(dataset, item), scale, item).T
         else:
@@ -76,7 +78,15 @@ def read_voxels(
         voxels[:, :, index] = _scaled(pixels, scale, slices[index]).T
     lossy = {frame.syntax for _, frame, _ in packed} & LOSSY
     flags = (_LOSSY_FLAG,) if lossy else ()
+    if len(scales) > 1:
+        flags = (*flags, _SCALE_FLAG)
     return voxels, digest.hexdigest(), flags
+
+
+_SCALE_FLAG = QualityFlag(
+    "rescale_varies",
+    "Slices have different intensity scales; each was applied.",
+)
 
 
 _LOSSY_FLAG = QualityFlag(

@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spinaldx.errors import GeometryError, UnreadableFileError
-from spinaldx.records import Affine, Float32Array, QualityFlag, check_affine
+from spinaldx.records import Affine, Float32Array, QualityFlag
 from spinaldx.study import limits
 from spinaldx.study.archive import ImageFile, list_archive, read_bytes
+from spinaldx.study.nifti_affine import affine_of
 
 SUFFIXES = (".nii", ".nii.gz", ".hdr", ".hdr.gz")
 
@@ -26,12 +27,11 @@ _HEADER_BYTES = 540
 
 # A file may be padded; more than this behind the image is something else.
 _PADDING_BYTES = 1 << 20
+# Fewer than the voxels of one slice: what is more means a wrong header.
+_MOST_TRAILING = 4096
 
 # Share of voxels that are NaN or infinite from which an image is refused.
 _MOST_NON_FINITE = 0.01
-
-# sform and qform farther apart than this anywhere in the image are worth a word.
-_AGREEMENT_MM = 0.5
 
 _DTYPES = {
     2: "u1",
@@ -189,6 +189,9 @@ def read_image(file: ImageFile) -> NiftiImage:
         content, header.dtype, math.prod(header.shape), header.offset
     )
     voxels, flags = _scaled(stored.reshape(header.shape, order="F"), header, file.name)
+    if trailing > _MOST_TRAILING:
+        message = f"{file.name}: holds {trailing} bytes more than its header says."
+        raise UnreadableFileError(message)
     if trailing:
         text = f"{trailing} bytes follow the last voxel and were ignored."
         flags = (*flags, QualityFlag("trailing_bytes", text, needs_review=False))
@@ -216,7 +219,7 @@ def parse_header(raw: bytes, name: str) -> NiftiHeader:
     if unit:
         message = f"{name}: is measured in {unit}, not millimetres."
         raise GeometryError(message, hint="Write it in millimetres.")
-    affine, flags = _affine(fields, shape, name)
+    affine, flags = affine_of(fields, shape, name)
     slope, inter, scale_flags = _scaling(fields, name)
     return NiftiHeader(
         shape=shape,
@@ -389,87 +392,6 @@ def _scaling(
         text = "The intensity scale is not a number and was ignored."
         return 1.0, 0.0, (QualityFlag("scale_ignored", text, needs_review=False),)
     return slope, inter, ()
-
-
-def _affine(
-    fields: dict[str, Any], shape: tuple[int, int, int], name: str
-) -> tuple[Affine, tuple[QualityFlag, ...]]:
-    codes = int(fields["qform_code"]), int(fields["sform_code"])
-    if not all(0 <= code <= 5 for code in codes):
-        message = f"{name}: its orientation codes make no sense."
-        raise GeometryError(message)
-    qform = _qform(fields) if codes[0] else None
-    sform = _sform(fields) if codes[1] else None
-    usable = [item for item in (sform, qform) if item is not None and _is_sound(item)]
-    if not usable:
-        has_any = sform is not None or qform is not None
-        what = "damaged" if has_any else "missing (qform and sform code 0)"
-        message = f"{name}: its orientation is {what}."
-        hint = "Convert the original DICOM again; orientation is never guessed."
-        raise GeometryError(message, hint=hint)
-    if len(usable) < sum(item is not None for item in (sform, qform)):
-        text = "One of sform and qform is damaged; the other was used."
-        return usable[0], (QualityFlag("orientation_damaged", text),)
-    if len(usable) == 1:
-        return usable[0], ()
-    return usable[0], _disagreement(usable[0], usable[1], shape, name)
-
-
-def _is_sound(affine: Affine) -> bool:
-    try:
-        check_affine(affine)
-    except GeometryError:
-        return False
-    edges = np.linalg.norm(affine[:3, :3], axis=0)
-    return bool(edges.min() > 1e-3 and edges.max() < 1e3)
-
-
-def _disagreement(
-    sform: Affine, qform: Affine, shape: tuple[int, int, int], name: str
-) -> tuple[QualityFlag, ...]:
-    corners = np.array(np.meshgrid(*[(0, edge - 1) for edge in shape])).reshape(3, -1)
-    moved = (sform - qform)[:3, :3] @ corners + (sform - qform)[:3, 3:]
-    distance = float(np.linalg.norm(moved, axis=0).max())
-    if distance <= _AGREEMENT_MM:
-        return ()
-    if not np.array_equal(_axes(sform), _axes(qform)):
-        message = f"{name}: sform and qform turn the image differently."
-        raise GeometryError(message, hint="Keep the right one and clear the other.")
-    text = f"sform and qform differ by up to {distance:.1f} mm; sform was used."
-    return (QualityFlag("orientation_conflict", text),)
-
-
-def _axes(affine: Affine) -> NDArray[np.intp]:
-    directions = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
-    main = np.argmax(np.abs(directions), axis=0)
-    signs = np.sign(directions[main, range(3)])
-    return np.asarray((main + 1) * signs, dtype=np.intp)
-
-
-def _sform(fields: dict[str, Any]) -> Affine:
-    rows = np.asarray(fields["srow"], dtype=np.float64).reshape(3, 4)
-    return np.vstack([rows, [0.0, 0.0, 0.0, 1.0]])
-
-
-def _qform(fields: dict[str, Any]) -> Affine:
-    """Build the affine of the quaternion (NIfTI-1 standard, method 2)."""
-    b, c, d, x, y, z = (float(value) for value in fields["quaternion"])
-    pixdim = np.asarray(fields["pixdim"], dtype=np.float64)
-    rest = 1.0 - (b * b + c * c + d * d)
-    affine = np.eye(4)
-    if not rest >= -1e-5:
-        return np.full((4, 4), np.nan)
-    a = math.sqrt(max(rest, 0.0))
-    affine[:3, :3] = [
-        (a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)),
-        (2 * (b * c + a * d), a * a + c * c - b * b - d * d, 2 * (c * d - a * b)),
-        (2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - b * b - c * c),
-    ]
-    edges = pixdim[1:4].copy()
-    edges[2] *= -1.0 if pixdim[0] < 0 else 1.0
-    affine[:3, :3] = affine[:3, :3] * edges
-    affine[:3, 3] = (x, y, z)
-    return affine
 
 
 def _scaled(

@@ -56,7 +56,7 @@ class DicomTags:
     contrast_agent: bool = False
     images_expected: int | None = None
     samples: int = 1
-    bits: int = 16
+    stored: str = ""
     mosaic: bool = False
 
 

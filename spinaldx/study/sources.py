@@ -232,6 +232,9 @@ def _dicom_studies(tree: _Tree) -> Iterator[StudySource]:
                 name = f"{name}-{number}"
                 notes = (f"{len(groups)} studies lie in one folder; numbered",)
             flags = _fault_flags(tree, folder)
+            if len(groups) > 1:
+                text = "Another study lies in the same folder; kept apart."
+                flags = (*flags, QualityFlag("folder_shared", text, needs_review=False))
             yield StudySource(name, dicom=tuple(group), notes=notes, flags=flags)
 
 
