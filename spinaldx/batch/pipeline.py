@@ -19,7 +19,7 @@ from spinaldx.batch.reading import ReadStudy, read_study
 from spinaldx.batch.resume import other_results
 from spinaldx.batch.runs import RunFile, remove_strays
 from spinaldx.batch.settings import BatchSettings
-from spinaldx.batch.writing import ComputedStudy, write_study
+from spinaldx.batch.writing import ComputedStudy, import_late, write_study
 from spinaldx.cascade import run_case
 from spinaldx.errors import OutputError
 from spinaldx.models import Networks, open_networks
@@ -119,7 +119,8 @@ class _Run:
         writing: Future[None] | None = None
         try:
             for index, reading in self._read_ahead(reader):
-                if reading.is_due.result():
+                if reading.is_due.result() and self._networks is None:
+                    writer.submit(import_late)
                     self._open()
                 finished = self._compute(index, reading.read.result())
                 if writing is not None:

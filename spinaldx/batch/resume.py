@@ -14,8 +14,8 @@ from spinaldx.errors import OutputError, UnreadableFileError
 from spinaldx.files import sha256_of
 from spinaldx.models import Networks
 from spinaldx.records import Provenance
+from spinaldx.report.case import StoredCase
 from spinaldx.report.prediction_json import parse_case
-from spinaldx.report.results import LESION_MASK, REPORT_PDF
 from spinaldx.report.table import PREDICTION_JSON, read_record, study_folders
 from spinaldx.study import StudySource
 
@@ -61,8 +61,6 @@ def read_stored(folder: Path, *, report: bool) -> Stored | None:
         case = parse_case(record)
     except OutputError:
         return None
-    wanted = [folder / REPORT_PDF] if report else []
-    wanted += [folder / series.name / LESION_MASK for series in case.series]
     return Stored(
         outcome=StudyOutcome(
             study=folder.name,
@@ -70,9 +68,17 @@ def read_stored(folder: Path, *, report: bool) -> Stored | None:
             answer=case.prediction.diagnosis.value,
         ),
         resume_key=case.provenance.resume_key,
-        is_whole=all(path.is_file() for path in wanted),
+        is_whole=_is_whole(folder, case, report=report),
         provenance=case.provenance,
     )
+
+
+def _is_whole(folder: Path, case: StoredCase, *, report: bool) -> bool:
+    from spinaldx.report.results import LESION_MASK, REPORT_PDF  # noqa: PLC0415 - slow, and a first run needs it last
+
+    wanted = [folder / REPORT_PDF] if report else []
+    wanted += [folder / series.name / LESION_MASK for series in case.series]
+    return all(path.is_file() for path in wanted)
 
 
 def _stored_failure(name: str, record: Mapping[str, Any]) -> Stored:

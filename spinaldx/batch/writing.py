@@ -1,9 +1,11 @@
 """The last step of each study: its folder, complete or failed."""
 
+import importlib
 import logging
 from dataclasses import dataclass
 from pathlib import Path
 
+from spinaldx import report
 from spinaldx.batch.folders import replaced_folder
 from spinaldx.batch.outcome import Outcome, StudyOutcome
 from spinaldx.batch.planning import PlannedStudy
@@ -11,7 +13,6 @@ from spinaldx.batch.pseudonyms import hide_in_error
 from spinaldx.batch.settings import BatchSettings
 from spinaldx.errors import OutputError, SpinalDxError
 from spinaldx.records import CaseResult
-from spinaldx.report.results import WriteOptions, write_case, write_failure
 
 _log = logging.getLogger(__name__)
 
@@ -31,6 +32,13 @@ class ComputedStudy:
     key: str
     outcome: CaseResult | Exception
     seconds: float
+
+
+def import_late() -> None:
+    """Import what the end of a study needs, while its beginning is computed."""
+    # Together a third of a second, which nobody has to wait for.
+    importlib.import_module("scipy.ndimage")
+    importlib.import_module("spinaldx.report.results")
 
 
 def write_study(computed: ComputedStudy, settings: BatchSettings) -> StudyOutcome:
@@ -56,11 +64,11 @@ def write_study(computed: ComputedStudy, settings: BatchSettings) -> StudyOutcom
 
 
 def _write_result(result: CaseResult, folder: Path, settings: BatchSettings) -> None:
-    options = WriteOptions(
+    options = report.WriteOptions(
         report=settings.report, probabilities=settings.cascade.keep_probabilities
     )
     with replaced_folder(folder) as writing:
-        write_case(result, writing, options)
+        report.write_case(result, writing, options)
 
 
 def _write_failure(
@@ -72,7 +80,7 @@ def _write_failure(
     if settings.pseudonyms:
         error = hide_in_error(error, computed.study.source)
     with replaced_folder(settings.out / name) as writing:
-        write_failure(
+        report.write_failure(
             name,
             error,
             writing,

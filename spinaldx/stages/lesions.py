@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from spinaldx.errors import GeometryError
 from spinaldx.records import (
@@ -79,7 +78,7 @@ def main_cord(
     if cord_probability is None:
         return None
     cord = cord_probability >= options.cord_threshold
-    pieces, count = ndimage.label(cord, structure=_NEIGHBOURS)
+    pieces, count = _components(cord)
     sizes = np.bincount(pieces.ravel(), minlength=count + 1)
     sizes[0] = 0
     main = (sizes > 0) & (sizes >= options.cord_share * sizes.max())
@@ -110,7 +109,7 @@ def keep_lesions(
     """
     _check_shape(lesion_probability, volume)
     marked = lesion_probability >= options.threshold
-    labels, count = ndimage.label(marked, structure=_NEIGHBOURS)
+    labels, count = _components(marked)
     sizes = np.bincount(labels.ravel(), minlength=count + 1)
     keep = sizes * volume.voxel_mm3 >= options.min_volume_mm3
     keep[0] = False
@@ -136,6 +135,14 @@ def number_lesions(mask: Mask, volume: Volume) -> Mask:
     """
     _check_shape(mask.labels, volume)
     return _numbered(mask.labels != 0, volume, mask.origin)
+
+
+def _components(inside: BoolArray) -> tuple[NDArray[np.int32], int]:
+    """Number the connected components from 1."""
+    from scipy import ndimage  # noqa: PLC0415 - slow; imported beside other work
+
+    labels, count = ndimage.label(inside, structure=_NEIGHBOURS)
+    return np.asarray(labels, dtype=np.int32), int(count)
 
 
 def _check_shape(values: NDArray[np.generic], volume: Volume) -> None:
@@ -182,7 +189,7 @@ def _is_near(
 
 
 def _numbered(inside: BoolArray, volume: Volume, origin: MaskOrigin) -> Mask:
-    labels, count = ndimage.label(inside, structure=_NEIGHBOURS)
+    labels, count = _components(inside)
     ijk = np.argwhere(inside)
     found = labels[tuple(ijk.T)] - 1
     sizes = np.bincount(found, minlength=count)
@@ -238,17 +245,15 @@ def measure_lesions(
         GeometryError: If the shapes differ.
     """
     _check_shape(mask.labels, volume)
-    boxes = ndimage.find_objects(mask.labels)
-    if not boxes:
+    ijk = np.argwhere(mask.labels)
+    if not len(ijk):
         return ()
+    numbers = mask.labels[tuple(ijk.T)]
     line = _centre_line(mask, volume, cord)
-    measured = []
-    for number in np.unique(mask.labels[mask.labels > 0]).tolist():
-        box = boxes[number - 1]
-        corner = [part.start for part in box]
-        ijk = np.argwhere(mask.labels[box] == number) + corner
-        measured.append(_measure(number, ijk, volume, line))
-    return tuple(measured)
+    return tuple(
+        _measure(number, ijk[numbers == number], volume, line)
+        for number in np.unique(numbers).tolist()
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,7 +9,8 @@ import pytest
 from batch_cases import digests, write_broken, write_study
 from phantoms import affine_of
 
-from spinaldx.batch import Outcome, Shard, pipeline, reading, writing
+from spinaldx import report
+from spinaldx.batch import Outcome, Shard, pipeline, reading
 from spinaldx.cascade import CascadeOptions
 from spinaldx.errors import DeviceError, DeviceMemoryError, OutputError
 
@@ -138,7 +139,7 @@ class TestFailures:
 
         assert run(broken).exit_code == 7
 
-    @pytest.mark.parametrize("where", [(reading, "load_study"), (pipeline, "run_case"), (writing, "write_case")])  # fmt: skip
+    @pytest.mark.parametrize("where", [(reading, "load_study"), (pipeline, "run_case"), (report, "write_case")])  # fmt: skip
     def test_a_bug_in_one_study_stops_no_other(
         self, run, studies, out, monkeypatch, where, caplog
     ):
@@ -197,7 +198,7 @@ class TestFailures:
             message = "No space left."
             raise OutputError(message)
 
-        monkeypatch.setattr(writing, "write_case", refuse)
+        monkeypatch.setattr(report, "write_case", refuse)
 
         with pytest.raises(OutputError, match="No space left"):
             run(studies)
@@ -281,7 +282,7 @@ class TestOverlap:
     def test_few_studies_are_in_memory_at_once(self, run, tmp_path, monkeypatch):
         sources = [write_study(tmp_path / "in", f"s{n}") for n in range(8)]
         alive, most = set(), []
-        load, write = reading.load_study, writing.write_case
+        load, write = reading.load_study, report.write_case
 
         def note_reading(source, **named):
             alive.add(source.name)
@@ -293,7 +294,7 @@ class TestOverlap:
             alive.discard(result.study)
 
         monkeypatch.setattr(reading, "load_study", note_reading)
-        monkeypatch.setattr(writing, "write_case", note_writing)
+        monkeypatch.setattr(report, "write_case", note_writing)
         run(sources)
 
         assert max(most) <= 4
