@@ -1,0 +1,149 @@
+"""Lesions: shape, volume, place, and the room that the cord makes."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from spinaldx.records import Disease
+from spinaldx.simulation.appearance import Body, Look, draw_recipe
+from spinaldx.simulation.lesions import (
+    Lesions,
+    Points,
+    depth_mm,
+    draw_lesions,
+    lesion_extent,
+    waves,
+)
+from spinaldx.simulation.population import (
+    CROSSING_LEVEL,
+    LOCATION_LEVELS,
+    CasePlan,
+    draw_plan,
+)
+from spinaldx.simulation.spine import draw_spine, level_at
+
+SMOOTH = Look((), 0.0, 0.0)
+
+
+def ellipsoid():
+    return Body(100.0, 12.0, 1.0, -2.0, 3.0, 4.0, 2.0, 0.5, 1.5, SMOOTH)
+
+
+def lattice(step=0.4):
+    axes = (np.arange(80, 120, step), np.arange(-8, 8, step), np.arange(-8, 8, step))
+    return Points(*np.meshgrid(*axes, indexing="ij"))
+
+
+def spine_of(seed=1):
+    return draw_spine(np.random.default_rng(seed), 40, "F")
+
+
+class TestBody:
+    def test_ellipsoid_has_its_analytic_volume(self):
+        points = lattice()
+        inside = depth_mm(ellipsoid(), points, waves(SMOOTH, points)) > 0
+
+        volume = inside.sum() * 0.4**3
+        assert volume == pytest.approx(4 / 3 * np.pi * 12 * 3 * 4, rel=0.03)
+
+    def test_centre_is_its_middle(self):
+        points = lattice()
+        inside = depth_mm(ellipsoid(), points, waves(SMOOTH, points)) > 0
+        middle = [axis[inside].mean() for axis in (points.s, points.p, points.u)]
+
+        assert middle == pytest.approx([100, 1, -2], abs=0.1)
+
+    def test_nothing_beyond_its_ends_even_on_its_axis(self):
+        points = Points(*(np.array([value]) for value in (112.5, 1.0, -2.0)))
+
+        assert depth_mm(ellipsoid(), points, np.zeros(1)) < 0
+
+    def test_wobble_moves_the_surface(self):
+        body = replace(ellipsoid(), look=Look(((0.3, 0, 0, 0.0),), 0.3, 0.0))
+        points = lattice()
+        rough = depth_mm(body, points, waves(body.look, points)) > 0
+        plain = depth_mm(ellipsoid(), points, np.zeros_like(points.s)) > 0
+
+        assert (rough != plain).mean() > 0.001
+
+
+class TestRecipes:
+    @pytest.mark.parametrize("disease", Disease)
+    def test_bodies_span_the_extent_and_no_more(self, disease):
+        recipe = draw_recipe(np.random.default_rng(3), disease, (50, 90), (4, 6))
+        # Caps of old blood sit on a tumour's poles; they alone may overhang.
+        low = min(body.centre_mm - body.half_mm for body in recipe.bodies)
+        high = max(body.centre_mm + body.half_mm for body in recipe.bodies)
+
+        assert low == pytest.approx(50, abs=3)
+        assert high == pytest.approx(90, abs=3)
+
+    def test_ms_is_fainter_than_astrocytoma(self):
+        rng = np.random.default_rng(4)
+        ratios = {
+            disease: np.median(
+                [
+                    draw_recipe(rng, disease, (0, 20), (4, 6)).bodies[0].ratio
+                    for _ in range(200)
+                ]
+            )
+            for disease in (Disease.MS, Disease.ASTROCYTOMA)
+        }
+
+        assert 1.15 < ratios[Disease.MS] < 1.45
+        assert ratios[Disease.ASTROCYTOMA] > ratios[Disease.MS] + 0.15
+
+
+class TestDrawing:
+    def test_healthy_changes_nothing(self):
+        spine = spine_of()
+        plan = CasePlan(None, 40, "F", "cervical")
+        lesions, same = draw_lesions(np.random.default_rng(5), plan, spine, 1.0)
+
+        assert lesions == Lesions()
+        assert same is spine
+        assert lesion_extent(None, lesions) == (0.0, 0.0)
+
+    @pytest.mark.parametrize("disease", Disease)
+    def test_lesions_stay_in_their_region(self, disease):
+        rng = np.random.default_rng(6)
+        for _ in range(6):
+            plan = draw_plan(rng, disease)
+            spine = spine_of()
+            lesions, _ = draw_lesions(rng, plan, spine, 1.0)
+            low, high = lesion_extent(disease, lesions)
+            first, last = LOCATION_LEVELS[plan.location]
+            assert level_at(spine.edges, low) > first - 0.6
+            assert level_at(spine.edges, high) < last + 0.6
+
+    @pytest.mark.parametrize("location", CROSSING_LEVEL)
+    def test_lesions_of_two_regions_reach_into_both(self, location):
+        rng = np.random.default_rng(7)
+        plan = draw_plan(rng, Disease.NMOSD, location)
+        spine = spine_of()
+        lesions, _ = draw_lesions(rng, plan, spine, 1.0)
+        low, high = lesion_extent(Disease.NMOSD, lesions)
+
+        crossing = CROSSING_LEVEL[location]
+        assert level_at(spine.edges, low) < crossing
+        assert level_at(spine.edges, high) > crossing
+
+    def test_a_tumour_widens_the_cord_but_not_past_the_sac(self):
+        plan = CasePlan(Disease.EPENDYMOMA, 40, "F", "cervical", 1, 3, 12.0)
+        before = spine_of()
+        _, after = draw_lesions(np.random.default_rng(8), plan, before, 1.0)
+
+        assert after.cord_p.max() > 1.3 * before.cord_p.max()
+        assert (after.cord_p <= after.sac_p + 1e-3).all()
+        assert (after.sac_p >= before.sac_p - 1e-3).all()
+
+    def test_contrast_factor_scales_what_lies_above_the_cord(self):
+        plan = CasePlan(Disease.MS, 40, "F", "cervical", 1, 1, 0.5)
+        bodies = [
+            draw_lesions(np.random.default_rng(9), plan, spine_of(), factor)[0].bodies
+            for factor in (1.0, 0.5)
+        ]
+
+        full, half = (items[0].ratio - 1 for items in bodies)
+        assert half == pytest.approx(full / 2)
