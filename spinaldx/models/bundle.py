@@ -6,6 +6,7 @@ every ``.safetensors`` beside it; ``README.md`` is for people.
 
 import dataclasses
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -207,8 +208,19 @@ def bundle_document(bundle: Bundle) -> dict[str, Any]:
             if task in bundle.classifiers
         },
         "crop": dataclasses.asdict(bundle.crop),
-        "metrics": dict(bundle.metrics),
+        "metrics": _without_nan(bundle.metrics),
     }
+
+
+def _without_nan(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+    # A figure that could not be computed is null; JSON has no NaN.
+    if isinstance(value, Mapping):
+        return {str(key): _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
 
 
 def _part_document(

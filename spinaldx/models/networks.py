@@ -1,6 +1,6 @@
 """What an engine offers, and the choice of one: device, engine, precision."""
 
-import importlib.util
+import importlib
 import platform
 import sys
 from dataclasses import dataclass
@@ -158,8 +158,13 @@ def _require_openvino(device: str) -> str:
 
 
 def _has_openvino() -> bool:
-    is_x86 = platform.machine() in ("x86_64", "AMD64")
-    return is_x86 and importlib.util.find_spec("openvino") is not None
+    if platform.machine() not in ("x86_64", "AMD64"):
+        return False
+    try:
+        importlib.import_module("spinaldx.models.openvino_graph")
+    except ImportError:
+        return False
+    return True
 
 
 def may_have_accelerator() -> bool:

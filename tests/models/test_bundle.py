@@ -250,6 +250,13 @@ class TestWriteBundle:
         assert (tmp_path / "README.md").read_text() == "# Mine\n"
         assert "simulated" in (tiny_bundle.folder / "README.md").read_text()
 
+    def test_writes_null_for_figures_that_are_not_numbers(self, tmp_path):
+        metrics = {"dice": (0.5, float("nan")), "auc": {"ms": float("inf"), "n": 3}}
+
+        bundle = phantoms.tiny_bundle(tmp_path, metrics=metrics)
+
+        assert bundle.metrics == {"dice": [0.5, None], "auc": {"ms": None, "n": 3}}
+
     def test_replaces_an_older_one(self, tmp_path):
         older = phantoms.tiny_bundle(tmp_path, seed=0)
 

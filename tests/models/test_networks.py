@@ -146,6 +146,11 @@ class TestOpenNetworks:
 
         assert open_networks(tiny_bundle, "cpu").engine == "torch"
 
+    def test_takes_torch_where_openvino_does_not_import(self, tiny_bundle, monkeypatch):
+        monkeypatch.setitem(sys.modules, "spinaldx.models.openvino_graph", None)
+
+        assert open_networks(tiny_bundle, "cpu").engine == "torch"
+
     def test_auto_asks_torch_where_an_accelerator_may_be(
         self, tiny_bundle, monkeypatch
     ):
