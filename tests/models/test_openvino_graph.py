@@ -5,8 +5,13 @@ from network_cases import CLASSIFIERS, SEGMENTERS, images, wild_tensors
 torch = pytest.importorskip("torch")
 graph = pytest.importorskip("spinaldx.models.openvino_graph")
 
-from spinaldx.models.specs import DENSENET_EPSILON, MULTIRESUNET_EPSILON  # noqa: E402
-from spinaldx.models.torch_networks import (  # noqa: E402 - torch first
+from spinaldx.models.specs import (  # noqa: E402 - torch first
+    DENSENET_EPSILON,
+    MULTIRESUNET_EPSILON,
+    DenseNetSpec,
+    MultiResUNetSpec,
+)
+from spinaldx.models.torch_networks import (  # noqa: E402
     build_densenet,
     build_multiresunet,
 )
@@ -171,6 +176,32 @@ def test_whole_classifier_with_maps(spec, size):
     logits, maps = compiled(graph.classifier_model(spec, tensors, size))(
         [crops]
     ).values()
+
+    expected_logits, expected_maps = logits_and_maps(network, torch.from_numpy(crops))
+    assert_same(logits, expected_logits.detach().numpy())
+    expected = expected_maps.detach().numpy()
+    np.testing.assert_allclose(maps, expected, rtol=1e-3, atol=1e-4 * expected.max())
+
+
+@pytest.mark.slow
+def test_full_width_segmenter():
+    spec = MultiResUNetSpec()
+    network, tensors = in_torch(spec, build_multiresunet)
+    slices = images(1, 1, 256, 256)
+
+    found = compiled(graph.segmentation_model(spec, tensors))([slices])[0]
+
+    assert_same(found, 1 / (1 + np.exp(-torch_numpy(network, slices))))
+
+
+@pytest.mark.slow
+def test_full_width_classifier():
+    spec = DenseNetSpec()
+    network, tensors = in_torch(spec, build_densenet)
+    crops = images(1, 3, 320, 128)
+
+    model = compiled(graph.classifier_model(spec, tensors, (320, 128)))
+    logits, maps = model([crops]).values()
 
     expected_logits, expected_maps = logits_and_maps(network, torch.from_numpy(crops))
     assert_same(logits, expected_logits.detach().numpy())
