@@ -35,7 +35,8 @@ class _Fields:
         self.other = TurningField(rng, shape, (40 / pixel, 30 / pixel), 30.0)
         self.middle = TurningField(rng, shape, (9 / pixel, 8 / pixel), 12.0)
         self.fine = TurningField(rng, shape, (3 / pixel, 3 / pixel), 5.0)
-        self.streaks = TurningField(rng, shape, (16 / pixel, 2.2 / pixel), 6.0)
+        streak = rng.uniform(4, 18) / pixel, rng.uniform(1.5, 4) / pixel
+        self.streaks = TurningField(rng, shape, streak, 6.0)
         self.septa = TurningField(rng, shape, (3.0 / pixel, 14 / pixel), 8.0)
 
 
@@ -220,7 +221,7 @@ def _back(
     planes = rng.uniform(8, 20)
     sheet = np.cos((depth + 3 * wave) * 2 * np.pi / planes)
     sheets = np.clip((sheet - 0.86) * 7, 0, 1) * inner * (place.behind > 3)
-    infiltrated = float(rng.uniform(0, 0.75))
+    infiltrated = float(rng.uniform(0, 0.7)) ** 1.5
     skin = soft_line(skin_mm - 0.7, 1.8) * (depth > 10)
     return [
         Layer(
