@@ -3,7 +3,6 @@
 Pure numpy and scipy; everything is measured on the voxels of the source image.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,7 +40,7 @@ _SMOOTHING_MM = 8.0
 _ELONGATED_FROM = 2.0
 _UPRIGHT_FROM = 0.5
 
-_VOXELS_AT_ONCE = 4096
+_PROJECTION_STEPS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,28 +284,31 @@ def _measure(
 
 def _extent_mm(ras: Points, affine: Affine, line: _Line) -> float:
     """Return how far voxels reach along a line, their own size included."""
-    first = last = (np.inf, 0)
-    for part, nearest in _by_nearest(ras, line):
-        away = np.einsum(
-            "ij,ij->i", part - line.places[nearest], line.tangents[nearest]
-        )
-        along = line.along_mm[nearest] + away
-        low, high = int(np.argmin(along)), int(np.argmax(along))
-        first = min(first, (float(along[low]), int(nearest[low])))
-        last = min(last, (-float(along[high]), int(nearest[high])))
+    along_mm, nearest = _project(ras, line)
+    ends = nearest[np.argmin(along_mm)], nearest[np.argmax(along_mm)]
     # Half a voxel at each end, as wide as the voxel is in that direction.
     edges_mm = [
-        float(np.linalg.norm(affine[:3, :3].T @ line.tangents[place])) / 2
-        for place in (first[1], last[1])
+        float(np.linalg.norm(affine[:3, :3].T @ line.tangents[end])) / 2 for end in ends
     ]
-    return -last[0] - first[0] + sum(edges_mm)
+    return float(np.ptp(along_mm)) + sum(edges_mm)
 
 
-def _by_nearest(ras: Points, line: _Line) -> Iterator[tuple[Points, NDArray[np.intp]]]:
-    squares = np.einsum("ij,ij->i", line.places, line.places)
-    for start in range(0, len(ras), _VOXELS_AT_ONCE):
-        part = ras[start : start + _VOXELS_AT_ONCE]
-        yield part, np.argmin(squares - 2 * part @ line.places.T, axis=1)
+def _project(ras: Points, line: _Line) -> tuple[Points, NDArray[np.intp]]:
+    """Return distance along a line and the line's place nearest to each point.
+
+    Each step takes the tangent at the last place found; points within a line's
+    radius of curvature settle in two or three.
+    """
+    nearest = np.full(len(ras), len(line.places) // 2)
+    along_mm = np.zeros(len(ras))
+    for _ in range(_PROJECTION_STEPS):
+        away = ras - line.places[nearest]
+        along_mm = line.along_mm[nearest] + np.einsum(
+            "ij,ij->i", away, line.tangents[nearest]
+        )
+        nearest = np.searchsorted(line.along_mm, along_mm)
+        nearest = np.minimum(nearest, len(line.places) - 1)
+    return along_mm, nearest
 
 
 def _own_axis(ras: Points) -> _Line:
