@@ -347,6 +347,14 @@ class TestPersonMasks:
         assert again.studies[0].outcome is Outcome.UNCHANGED
         assert changed.studies[0].answer == "nmosd"
 
+    def test_masks_of_no_study_are_told(self, run, studies, tmp_path, caplog):
+        (tmp_path / "masks" / "zoe").mkdir(parents=True)
+
+        found = run(studies[:1], masks=tmp_path / "masks")
+
+        assert "zoe" in found.warnings[0]
+        assert "zoe" in caplog.text
+
     def test_a_mask_of_no_series_fails_the_study(self, run, studies, out, tmp_path):
         masks = tmp_path / "masks"
         self.draw(masks, "ada", np.zeros((5, 64, 32)))

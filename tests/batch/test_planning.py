@@ -122,7 +122,9 @@ class TestEstimate:
 
         assert self.estimate(studies, out, **changes).to_run == due
 
-    @pytest.mark.parametrize("text", ["broken", "{}", '{"studies": [{}]}'])
+    @pytest.mark.parametrize(
+        "text", ["broken", "{}", '{"studies": [{}]}', '{"studies": []}']
+    )
     def test_unreadable_run_files_are_passed_over(self, run, studies, out, text):
         run(studies)
         (out / "runs" / "99999999T000000Z-0.json").write_text(text)
