@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import fft
 from scipy.ndimage import gaussian_filter1d
 from scipy.spatial import cKDTree
 
@@ -31,6 +32,9 @@ _LOCATION_REGIONS = {
 # Largest matrix along an axis; finer pixels are made coarser to keep to it.
 _LARGEST_MATRIX = 448
 _MARGIN_MM = 14.0
+
+# Cord coordinates are searched on a grid this many pixels wide.
+_COARSE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,8 +224,8 @@ def _draw_width(
 
 def build_frame(plan: StationPlan, spine: Spine) -> Frame:
     """Lay a station's pixels over the spine."""
-    rows = round(plan.height_mm / plan.pixel_mm)
-    columns = round(plan.width_mm / plan.pixel_mm)
+    rows = fft.next_fast_len(round(plan.height_mm / plan.pixel_mm))
+    columns = fft.next_fast_len(round(plan.width_mm / plan.pixel_mm))
     down = (np.arange(rows) - (rows - 1) / 2) * plan.pixel_mm
     back = (np.arange(columns) - (columns - 1) / 2) * plan.pixel_mm
     back = back + (0.5 - plan.front_share) * plan.width_mm
@@ -254,24 +258,27 @@ def build_frame(plan: StationPlan, spine: Spine) -> Frame:
 def _cord_coordinates(
     spine: Spine, y: Float32Array, z: Float32Array
 ) -> tuple[Float32Array, Float32Array]:
-    """Way along and distance behind the canal for each pixel."""
-    step = 4
+    """Way along and distance behind the canal for each pixel.
+
+    The nearest place of the curve is searched for every fourth pixel, and found
+    exactly for all by walking along the curve's direction.
+    """
     curve = np.stack([spine.y, spine.z], axis=1)
-    tangents = np.gradient(curve, axis=0)
-    tangents /= np.linalg.norm(tangents, axis=1, keepdims=True)
-    tree = cKDTree(curve[::step])
-    pixels = np.stack([y.ravel(), z.ravel()], axis=1)
-    _, nearest = tree.query(pixels)
-    nearest = nearest * step
-    offset = pixels - curve[nearest]
-    tangent = tangents[nearest]
-    along = spine.s[nearest] + np.sum(offset * tangent, axis=1)
-    # To the back when walking down: the tangent turned by a right angle.
-    behind = offset[:, 0] * tangent[:, 1] - offset[:, 1] * tangent[:, 0]
-    return (
-        along.reshape(y.shape).astype(np.float32),
-        behind.reshape(y.shape).astype(np.float32),
-    )
+    tree = cKDTree(curve[::4])
+    coarse = np.stack([y[::_COARSE, ::_COARSE], z[::_COARSE, ::_COARSE]], axis=-1)
+    _, nearest = tree.query(coarse)
+    first = spine.s[::4][nearest].repeat(_COARSE, axis=0).repeat(_COARSE, axis=1)
+    along = first[: y.shape[0], : y.shape[1]]
+    to_front = np.gradient(spine.y, STEP_MM).astype(np.float32)
+    to_head = np.gradient(spine.z, STEP_MM).astype(np.float32)
+    for _ in range(3):
+        off_y, off_z = y - spine.at(spine.y, along), z - spine.at(spine.z, along)
+        t_y, t_z = spine.at(to_front, along), spine.at(to_head, along)
+        step = np.clip(off_y * t_y + off_z * t_z, -8, 8)
+        # To the back when walking down: the direction turned by a right angle.
+        behind = off_y * t_z - off_z * t_y
+        along = along + step
+    return along.astype(np.float32), behind.astype(np.float32)
 
 
 def _trunk_coordinates(
