@@ -25,6 +25,17 @@ _OLD_NAME = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12])\.")
 # torchvision ends file names with the first digits of their sha256.
 _NAMED_HASH = re.compile(r"-([0-9a-f]{8})\.pth$")
 
+# What the two readers raise for files of other kinds.
+_UNREADABLE = (
+    OSError,
+    SafetensorError,
+    UnpicklingError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    LookupError,
+)
+
 _FIRST = "features.conv0.weight"
 _HEAD = "classifier."
 
@@ -72,7 +83,7 @@ def _read(path: Path) -> Mapping[str, Tensor]:
         if path.suffix == ".safetensors":
             return safetensors.torch.load(content)
         stored = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, SafetensorError, UnpicklingError, RuntimeError, EOFError) as error:
+    except _UNREADABLE as error:
         message = f"{path.name} cannot be read as DenseNet121 weights."
         hint = "Give torchvision's densenet121 .pth file, or it as .safetensors."
         raise UsageError(message, hint=hint) from error

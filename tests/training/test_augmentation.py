@@ -1,0 +1,225 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from spinaldx.training.augmentation import (
+    AugmentationOptions,
+    Changes,
+    add_noise,
+    change_appearance,
+    change_contrast,
+    change_gamma,
+    draw_changes,
+    resample,
+    soften,
+    softening_matrix,
+    window_of,
+)
+
+NOTHING = AugmentationOptions(
+    rotation_deg=0,
+    log_scale=0,
+    shear=0,
+    bend_px=0,
+    log_gamma=0,
+    log_gain=0,
+    contrast=0,
+    log_bias=0,
+    noise=0,
+    blur_px=0,
+    coarseness=1,
+)
+
+
+def changes(count=2, options=NOTHING, seed=0) -> Changes:
+    return draw_changes(np.random.default_rng(seed), count, options)
+
+
+def picture(count=2, height=32, width=24):
+    """Smooth structure between 0.2 and 1.2, nowhere 0."""
+    rows, columns = np.mgrid[:height, :width]
+    wave = 0.7 + 0.5 * np.sin(rows / 5) * np.cos(columns / 4)
+    return torch.from_numpy(np.tile(wave.astype(np.float32), (count, 1, 1, 1)))
+
+
+def only(**bounds):
+    return changes(options=replace(NOTHING, frequency=1.0, **bounds))
+
+
+class TestDrawChanges:
+    def test_same_seed_same_changes(self):
+        first, second = (changes(4, AugmentationOptions(), seed=7) for _ in range(2))
+
+        for name in Changes.__dataclass_fields__:
+            assert np.array_equal(getattr(first, name), getattr(second, name))
+
+    def test_nothing_asked_nothing_done(self):
+        images = picture()
+        none = changes()
+
+        assert torch.allclose(change_appearance(images, none), images, atol=1e-6)
+        assert torch.allclose(resample(images, none, (32, 24)), images, atol=1e-5)
+
+    def test_never_turns_upside_down_nor_mirrors(self):
+        affine = changes(500, AugmentationOptions()).affine
+
+        assert (np.diagonal(affine, axis1=1, axis2=2) > 0.7).all()
+        assert (np.linalg.det(affine) > 0).all()
+
+    def test_stays_within_its_bounds(self):
+        options = AugmentationOptions()
+        drawn = changes(500, options)
+
+        assert np.abs(np.log(drawn.gamma)).max() <= options.log_gamma + 1e-6
+        assert drawn.noise.max() <= options.noise
+        assert drawn.coarseness.min() >= 1.0
+        assert drawn.coarseness.max() <= options.coarseness
+        assert drawn.blur_px.max() <= options.blur_px
+
+
+class TestResample:
+    def test_takes_the_middle_of_a_larger_layer(self):
+        layers = torch.rand(1, 2, 40, 40)
+
+        middle = resample(layers, changes(1), (20, 10))
+
+        assert torch.allclose(middle, layers[:, :, 10:30, 15:25], atol=1e-5)
+
+    def test_turns_by_the_angle(self):
+        layers = torch.zeros(1, 1, 41, 41)
+        layers[0, 0, 5, 20] = 1.0
+        quarter = np.array([[[0.0, 1.0], [-1.0, 0.0]]], np.float32)
+
+        turned = resample(layers, replace(changes(1), affine=quarter), (41, 41))
+
+        assert turned[0, 0].argmax().item() in {20 * 41 + 5, 20 * 41 + 35}
+
+    def test_zooms(self):
+        layers = torch.zeros(1, 1, 41, 41)
+        layers[0, 0, 15:26, 15:26] = 1.0
+        half = np.array([[[0.5, 0.0], [0.0, 0.5]]], np.float32)
+
+        zoomed = resample(layers, replace(changes(1), affine=half), (41, 41))
+
+        assert zoomed.sum().item() == pytest.approx(4 * 121, rel=0.02)
+
+    def test_bends_all_channels_alike(self):
+        layers = picture().expand(-1, 2, -1, -1).contiguous()
+
+        bent = resample(layers, only(bend_px=2.0), (32, 24))
+
+        assert torch.equal(bent[:, 0], bent[:, 1])
+        assert not torch.allclose(bent, layers, atol=1e-2)
+
+    def test_is_zero_outside(self):
+        assert resample(picture(), changes(), (64, 24))[0, 0, 0].abs().max() == 0.0
+
+
+class TestIntensities:
+    def test_gamma_keeps_nothing_and_reference(self):
+        images = torch.tensor([0.0, 0.5, 1.0, 2.0]).reshape(1, 1, 2, 2)
+
+        changed = change_gamma(images, np.array([2.0], np.float32))
+
+        assert changed.flatten().tolist() == [0.0, 0.25, 1.0, 4.0]
+
+    def test_contrast_keeps_the_mean(self):
+        images = picture()
+
+        changed = change_contrast(images, np.array([1.3, 0.7], np.float32))
+
+        assert torch.allclose(changed.mean((1, 2, 3)), images.mean((1, 2, 3)))
+        assert changed[0].std() > images[0].std() > changed[1].std()
+
+    def test_noise_has_its_size_and_its_seed(self):
+        images = torch.ones(1, 1, 64, 64)
+        noise = np.array([0.1], np.float32)
+
+        noisy = add_noise(images, noise, 5)
+
+        assert noisy.std().item() == pytest.approx(0.1, rel=0.05)
+        assert torch.equal(noisy, add_noise(images, noise, 5))
+
+    def test_no_noise_is_no_change(self):
+        images = picture()
+
+        assert add_noise(images, np.zeros(2, np.float32), 0) is images
+
+    def test_bias_is_smooth_and_positive(self):
+        biased = change_appearance(torch.ones(2, 1, 64, 48), only(log_bias=0.3))
+
+        assert biased.min() > 0.2
+        assert biased.diff(dim=2).abs().max() < 0.1
+
+    def test_outside_the_field_of_view_stays_zero(self):
+        images = picture()
+        images[:, :, :4] = 0.0
+
+        changed = change_appearance(
+            images, changes(2, AugmentationOptions(frequency=1))
+        )
+
+        assert changed[:, :, :4].abs().max() == 0.0
+
+    @pytest.mark.parametrize("seed", range(20))
+    def test_never_blackens_a_slice(self, seed):
+        # The published blur cast 0..1 to bytes: a fifth of the slices went black.
+        images = picture(8)
+
+        changed = change_appearance(images, changes(8, AugmentationOptions(), seed))
+
+        assert torch.isfinite(changed).all()
+        assert (changed.mean((1, 2, 3)) > 0.3).all()
+        assert (changed.std((1, 2, 3)) > 0.05).all()
+        assert changed.min() >= 0.0
+        assert changed.max() <= 2.0
+
+
+class TestSoften:
+    def test_keeps_the_brightness_of_a_flat_picture(self):
+        flat = torch.full((2, 1, 40, 30), 0.8)
+
+        soft = soften(flat, only(blur_px=2.0, coarseness=2.5))
+
+        assert torch.allclose(soft, flat, atol=1e-5)
+
+    def test_smooths_noise(self):
+        noise = torch.rand(2, 1, 40, 30)
+
+        assert soften(noise, only(blur_px=2.0)).std() < noise.std()
+        assert soften(noise, only(coarseness=2.5)).std() < noise.std()
+
+    def test_touches_only_windows_that_were_drawn(self):
+        noise = torch.rand(2, 1, 40, 30)
+        blur = np.array([[0.0, 0.0], [2.0, 2.0]], np.float32)
+
+        soft = soften(noise, replace(changes(), blur_px=blur))
+
+        assert torch.equal(soft[0], noise[0])
+        assert not torch.equal(soft[1], noise[1])
+
+    @pytest.mark.parametrize(
+        ("blur", "coarseness"), [(0, 1), (1.5, 1), (0, 2.3), (1, 3)]
+    )
+    def test_matrix_rows_sum_to_one(self, blur, coarseness):
+        matrix = softening_matrix(37, blur, coarseness)
+
+        assert np.allclose(matrix.sum(axis=1), 1.0, atol=1e-5)
+
+
+class TestWindowOf:
+    STACK = np.arange(20.0).reshape(4, 5)
+
+    def test_cuts_around_the_centre(self):
+        assert window_of(self.STACK, (2, 2), (2, 2)).tolist() == [[6, 7], [11, 12]]
+
+    def test_is_zero_outside(self):
+        window = window_of(self.STACK, (0, 0), (4, 4))
+
+        assert window[:2].max() == window[:, :2].max() == 0.0
+        assert window[2:, 2:].tolist() == [[0, 1], [5, 6]]
+
+    def test_far_outside_is_empty(self):
+        assert window_of(self.STACK, (90, -90), (4, 4)).max() == 0.0

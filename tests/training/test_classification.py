@@ -1,0 +1,158 @@
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from spinaldx.records import Disease, Task
+from spinaldx.training.cache import SeriesCache
+from spinaldx.training.classification import (
+    ClassificationObjective,
+    CropSample,
+    CropSet,
+    area_under_curve,
+    class_of,
+    log_loss,
+)
+from spinaldx.training.options import ClassifierOptions
+
+TASK = Task.TUMOUR_VS_DEMYELINATION
+LEVELS = {disease: 0.2 + 0.2 * place for place, disease in enumerate(Disease)}
+
+
+class Level(nn.Module):
+    """Logit of class 1 grows with the brightness of the image channel."""
+
+    def forward(self, crops):
+        level = crops[:, 0].mean((1, 2)) - 0.5
+        return torch.stack((-level, level), dim=1) * 20
+
+
+@pytest.fixture
+def cache(tmp_path):
+    return SeriesCache(tmp_path)
+
+
+def crops(cache, case, disease, count=2, kind="truth"):
+    """Flat crops; the mask channel is 1 for truth and 0.5 for predicted masks."""
+    array = np.zeros((count, 3, 32, 32), np.float16)
+    array[:, 0] = LEVELS[disease]
+    array[:, 1] = 1.0 if kind == "truth" else 0.5
+    key = f"{case}-{kind}"
+    cache.store_arrays(key, {"crops": array})
+    return CropSet(key, count)
+
+
+def sample(cache, case, disease, *, predicted=True):
+    truth = (crops(cache, case, disease),)
+    found = (crops(cache, case, disease, kind="predicted"),) if predicted else ()
+    return CropSample(case, disease, truth, found)
+
+
+def objective(cache, training, task=TASK, share=0.5):
+    return ClassificationObjective(
+        task, cache, training, training, ClassifierOptions(batch_size=8), share
+    )
+
+
+@pytest.fixture
+def everybody(cache):
+    return [sample(cache, disease.value, disease) for disease in Disease]
+
+
+@pytest.mark.parametrize(
+    ("task", "classes"),
+    [
+        (Task.TUMOUR_VS_DEMYELINATION, [0, 0, 1, 1]),
+        (Task.ASTROCYTOMA_VS_EPENDYMOMA, [0, 1, None, None]),
+        (Task.MS_VS_NMOSD, [None, None, 0, 1]),
+    ],
+)
+def test_classes_are_those_of_the_paper(task, classes):
+    assert [class_of(task, disease) for disease in Disease] == classes
+
+
+class TestMakeBatch:
+    def test_is_half_of_each_class(self, cache, everybody):
+        pixels, classes = objective(cache, everybody).make_batch(0)
+
+        assert classes.tolist() == [0, 1] * 4
+        assert pixels.shape == (8, 3, 32, 32)
+        # The changes of intensity are far smaller than the steps between levels.
+        assert pixels[0::2, 0].mean() < pixels[1::2, 0].mean()
+
+    def test_is_a_function_of_the_step(self, cache, everybody):
+        made = objective(cache, everybody)
+
+        assert torch.equal(made.make_batch(5)[0], made.make_batch(5)[0])
+        assert not torch.equal(made.make_batch(5)[0], made.make_batch(6)[0])
+
+    def test_rare_diseases_of_a_class_are_drawn_as_often(self, cache, everybody):
+        many = [sample(cache, f"m{n}", Disease.MS) for n in range(9)]
+        made = objective(cache, [*everybody, *many])
+        generator = np.random.default_rng(0)
+        levels = [float(made._draw_crop(generator, 1)[0, 0, 0]) for _ in range(200)]
+        drawn = Counter(round(level, 1) for level in levels)
+
+        assert drawn[0.8] == pytest.approx(100, abs=25)
+
+    @pytest.mark.parametrize(("share", "level"), [(0.0, 1.0), (1.0, 0.5)])
+    def test_mask_source(self, cache, everybody, share, level):
+        made = objective(cache, everybody, share=share)
+
+        assert made._draw_crop(np.random.default_rng(0), 0)[1].max() == level
+
+    def test_missed_lesions_are_learned_from_true_masks(self, cache, everybody):
+        missed = [sample(cache, "x", Disease.MS, predicted=False), everybody[0]]
+        made = objective(cache, missed, share=1.0)
+
+        assert made._draw_crop(np.random.default_rng(0), 1)[1].max() == 1.0
+
+    def test_crops_of_all_series_are_drawn(self, cache):
+        sets = tuple(crops(cache, f"s{n}", Disease.MS, count=1) for n in range(3))
+        patient = CropSample("a", Disease.MS, sets, ())
+        other = sample(cache, "b", Disease.NMOSD)
+        made = objective(cache, [patient, other], Task.MS_VS_NMOSD)
+
+        assert made.make_batch(0)[0].shape == (8, 3, 32, 32)
+
+    def test_masks_keep_their_values(self, cache, everybody):
+        pixels, _ = objective(cache, everybody, share=0.0).make_batch(0)
+
+        assert pixels[:, 1].max() == pytest.approx(1.0, abs=1e-5)
+        assert pixels[:, 2].abs().max() == 0.0
+
+
+class TestValidate:
+    def test_perfect_order_has_auc_one(self, cache, everybody):
+        loss, auc = objective(cache, everybody).validate(Level())
+
+        assert auc == 1.0
+        assert loss > -0.1
+
+    def test_patients_of_other_tasks_are_left_out(self, cache, everybody):
+        made = objective(cache, everybody, Task.MS_VS_NMOSD)
+
+        assert set(made.score_patients(Level(), everybody)) == {"ms", "nmosd"}
+
+    def test_nobody_gives_no_figure(self, cache, everybody):
+        made = objective(cache, everybody)
+        made.validation = [CropSample("a", Disease.MS, (), ())]
+
+        assert made.validate(Level()) == (0.0, 0.5)
+
+
+def test_log_loss_of_a_guess():
+    assert log_loss(np.array([0, 1]), np.array([0.5, 0.5])) == pytest.approx(np.log(2))
+
+
+@pytest.mark.parametrize(
+    ("scores", "auc"), [([0.1, 0.9], 1.0), ([0.9, 0.1], 0.0), ([0.5, 0.5], 0.5)]
+)
+def test_area_under_curve(scores, auc):
+    assert area_under_curve(np.array([0, 1]), np.array(scores)) == auc
+
+
+def test_area_under_curve_of_one_class():
+    assert area_under_curve(np.array([1, 1]), np.array([0.1, 0.9])) == 0.5

@@ -1,0 +1,126 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from training_cases import draw_patient
+
+from spinaldx.grid import GridSpec
+from spinaldx.training.cache import LoadedSeries, SeriesCache
+from spinaldx.training.options import SegmentationOptions
+from spinaldx.training.segmentation import (
+    Sample,
+    SegmentationObjective,
+    by_case,
+    patient_score,
+)
+
+OPTIONS = SegmentationOptions(patch=(32, 24), batch_size=6)
+
+
+class Bright(nn.Module):
+    """Marks what is brighter than fluid halfway to the lesion, by hand."""
+
+    def forward(self, images):
+        return torch.cat((images - 0.65, images - 0.2), dim=1)
+
+
+@pytest.fixture
+def cache(tmp_path):
+    return SeriesCache(tmp_path)
+
+
+def sample(cache, diagnosis, seed, *, cord=True, case=""):
+    volume, lesion, cord_mask = draw_patient(diagnosis, seed)
+    series = LoadedSeries(volume, lesion, cord_mask if cord else None)
+    key = f"{diagnosis}-{seed}"
+    return Sample(case or key, diagnosis, cache.store(key, series, GridSpec()))
+
+
+def objective(cache, training, **changes):
+    validation = changes.pop("validation", ())
+    options = replace(OPTIONS, **changes)
+    return SegmentationObjective(cache, training, validation, options)
+
+
+class TestMakeBatch:
+    def test_same_step_same_batch_and_other_step_another(self, cache):
+        made = objective(cache, [sample(cache, "ms", 1), sample(cache, "nmosd", 2)])
+        first, again, other = (made.make_batch(step) for step in (3, 3, 4))
+
+        assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+        assert not torch.equal(first[0], other[0])
+
+    def test_has_the_shapes_and_ranges_promised(self, cache):
+        images, truth, known = objective(cache, [sample(cache, "ms", 1)]).make_batch(0)
+
+        assert images.shape == (6, 1, 32, 24)
+        assert truth.shape == (6, 2, 32, 24)
+        assert 0 <= truth.min() <= truth.max() <= 1
+        assert known.tolist() == [[1, 1]] * 6
+
+    def test_share_of_healthy_slices(self, cache):
+        training = [sample(cache, "nmosd", 1), sample(cache, "healthy", 2)]
+        counted = {}
+        for share in (0.0, 1.0):
+            made = objective(cache, training, healthy_share=share)
+            truths = [made.make_batch(step)[1][:, 0] for step in range(10)]
+            counted[share] = (torch.cat(truths).sum((1, 2)) > 0).float().mean().item()
+
+        assert counted[1.0] == 0.0
+        assert counted[0.0] > 0.5
+
+    def test_diagnoses_are_drawn_alike_however_many_patients(self, cache):
+        training = [sample(cache, "ms", n) for n in range(5)]
+        training.append(sample(cache, "astrocytoma", 9))
+        made = objective(cache, training, healthy_share=0.0)
+        generator = np.random.default_rng(0)
+        drawn = [made._lesion_slice(generator)[0].diagnosis for _ in range(200)]
+
+        assert drawn.count("astrocytoma") == pytest.approx(100, abs=25)
+
+    def test_without_a_cord_mask_the_cord_is_unknown(self, cache):
+        made = objective(cache, [sample(cache, "ms", 1, cord=False)])
+
+        assert made.make_batch(0)[2].tolist() == [[1, 0]] * 6
+
+    def test_healthy_patients_alone_can_be_learned_from(self, cache):
+        made = objective(cache, [sample(cache, "healthy", 1)], healthy_share=0.0)
+
+        assert made.make_batch(0)[1][:, 0].max() == 0.0
+
+    def test_images_stay_aligned_with_their_masks(self, cache):
+        made = objective(cache, [sample(cache, "astrocytoma", 1)], healthy_share=0.0)
+        images, truth, _ = made.make_batch(1)
+        inside = images[:, :1][truth[:, :1] > 0.9]
+        cord = images[:, :1][(truth[:, 1:] > 0.9) & (truth[:, :1] < 0.1)]
+
+        assert inside.mean() > 1.3 * cord.mean()
+
+
+class TestValidate:
+    def test_scores_every_patient_once(self, cache):
+        validation = [
+            sample(cache, "astrocytoma", 1, case="a"),
+            sample(cache, "healthy", 2, case="a"),
+            sample(cache, "healthy", 3, case="b"),
+        ]
+        made = objective(cache, validation, validation=validation)
+
+        assert len(by_case(validation)) == 2
+        assert 0.0 < made.validate(Bright())[0] < 1.0
+
+    def test_no_patients_give_no_figure(self, cache):
+        made = objective(cache, [sample(cache, "ms", 1)])
+
+        assert made.validate(Bright()) == (0.0,)
+
+
+class TestPatientScore:
+    def test_is_dice_with_a_lesion(self):
+        assert patient_score(10.0, 30.0, 10.0) == 0.5
+
+    def test_healthy_patients_lose_by_what_is_marked(self):
+        assert patient_score(0.0, 0.0, 0.0) == 1.0
+        assert patient_score(100.0, 0.0, 0.0) == 0.5
