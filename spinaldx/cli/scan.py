@@ -6,7 +6,12 @@ import typer
 
 from spinaldx.cli import console, options
 from spinaldx.cli.console import OutputFormat
-from spinaldx.errors import AllStudiesFailedError, SomeStudiesFailedError, StudyError
+from spinaldx.errors import (
+    AllStudiesFailedError,
+    NoUsableSeriesError,
+    SomeStudiesFailedError,
+    StudyError,
+)
 
 if TYPE_CHECKING:
     from spinaldx.study import SeriesCandidate, StudyScan
@@ -39,9 +44,14 @@ def scan(
     problems: list[tuple[str, StudyError]] = []
     for source in sources:
         try:
-            scans.append(scan_study(source, series=series))
+            found = scan_study(source, series=series)
         except StudyError as error:
             problems.append((source.name, error))
+            continue
+        scans.append(found)
+        if not found.chosen:
+            message = f"{source.name}: no series would be used."
+            problems.append((source.name, NoUsableSeriesError(message)))
     if output_format is OutputFormat.JSON:
         console.show_json(_as_json(scans, problems))
     else:
@@ -90,7 +100,7 @@ def _report_problems(problems: list[tuple[str, StudyError]], n_studies: int) -> 
     if n_studies == 1:
         raise problems[0][1]
     for name, error in problems:
-        console.warn(f"{name}: {error.message}")
+        console.warn(f"{name}: {error.message.removeprefix(name + ': ')}")
     message = f"{len(problems)} of {n_studies} studies cannot be used."
     failure = (
         AllStudiesFailedError if len(problems) == n_studies else SomeStudiesFailedError
