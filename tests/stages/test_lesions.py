@@ -312,6 +312,19 @@ class TestMeasureLesions:
 
         assert measured.length_mm == pytest.approx(40.0, abs=0.1)
 
+    def test_a_line_that_runs_across_is_no_cord(self):
+        shape = (5, 64, 160)
+        pieces = ((1, 4), (10, 32), (0, 8)), ((1, 4), (32, 54), (150, 158))
+        lesion = boxes(((2, 3), (29, 35), (70, 75)), shape=shape) > 0
+
+        (measured,) = measure_lesions(
+            as_mask(lesion, blank(shape)),
+            blank(shape),
+            cord=boxes(*pieces, shape=shape) > 0,
+        )
+
+        assert measured.length_mm == pytest.approx(6.0)
+
     def test_refuses_a_mask_of_another_image(self):
         with pytest.raises(GeometryError, match="does not fit"):
             measure_lesions(as_mask(np.zeros((1, 2, 3)), blank()), blank())
