@@ -82,6 +82,7 @@ def draw_answer(painter: Painter, box: Box, content: Content) -> None:
         painter, Box(rest.x, rest.y, rest.width - image_width - 16, rest.height)
     )
     _answer_column(left, case)
+    _explain_code_points(left, content)
     right = Column(
         painter, Box(rest.right - image_width, rest.y, image_width, rest.height)
     )
@@ -126,6 +127,17 @@ def _answer_column(column: Column, case: StoredCase) -> None:
     _review(column, case)
     _inputs(column, case)
     _weights(column, case)
+
+
+def _explain_code_points(column: Column, content: Content) -> None:
+    case = content.case
+    texts = [case.study, *(series.name for series in case.series)]
+    texts += [flag.message for flag in case.flags]
+    texts += [text for _, text in content.patient_header]
+    if any(printable(text) != text for text in texts):
+        column.space(4)
+        note = "[U+...] stands for a character that the fonts of this report lack."
+        column.paragraph(note, 6.5, colour=GREY)
 
 
 def _review(column: Column, case: StoredCase) -> None:

@@ -1,6 +1,7 @@
 import io
 import shutil
 import subprocess
+from dataclasses import replace
 
 import pypdf
 import pytest
@@ -262,6 +263,31 @@ class TestLayout:
 
         assert "and 3 more, in prediction.json" in texts[0]
         assert "and 12 more, in prediction.json" in texts[2]
+
+    def test_says_what_a_code_point_stands_for(self, tmp_path):
+        first = pages_of(tmp_path, series=("\u4e2d",))[0]
+
+        assert "[U+4E2D]" in first
+        assert "[U+...] stands for a character" in first
+
+    def test_a_map_without_heat_says_so(self, tmp_path):
+        result = case_of()
+        (item,) = result.series
+        cold = tuple(replace(h, values=h.values * 0) for h in item.heatmaps)
+        write_case(replace(result, series=(replace(item, heatmaps=cold),)), tmp_path)
+        text = pypdf.PdfReader(tmp_path / "report.pdf").pages[1].extract_text()
+
+        assert "no heat" in text
+
+    def test_without_grad_cam_the_slices_are_still_shown(self, tmp_path):
+        result = case_of()
+        (item,) = result.series
+        write_case(replace(result, series=(replace(item, heatmaps=()),)), tmp_path)
+        text = pypdf.PdfReader(tmp_path / "report.pdf").pages[1].extract_text()
+
+        assert "Grad-CAM" not in text
+        assert "All 3 lesion slices" in text
+        assert not (tmp_path / "figures" / "gradcam.png").exists()
 
     def test_a_fine_cell_gets_a_share_around_the_lesions(self, tmp_path):
         text = pages_of(tmp_path, cell_mm=4.0)[1]
