@@ -59,7 +59,11 @@ def write_cohort(folder, patients=4, healthy=2, **changes):
         case = f"p{number:02d}"
         volume, lesion, cord = draw_patient(diagnosis, number)
         row = {"case": case, "diagnosis": diagnosis, **changes}
-        for column, values in (("t2w", volume.voxels), ("mask", lesion), ("cord", cord)):
+        for column, values in (
+            ("t2w", volume.voxels),
+            ("mask", lesion),
+            ("cord", cord),
+        ):
             row[column] = f"{case}_{column}.nii.gz"
             write_nifti(folder / row[column], values, volume.affine_ras)
         rows.append(row)

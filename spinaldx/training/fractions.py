@@ -126,7 +126,8 @@ def _picture(points: Sequence[CurvePoint], outcome: Outcome) -> bytes:
         )
     axes.set_xlabel("training patients")
     axes.set_ylabel("validation, mean and 95 % interval")
-    axes.legend(frameon=False)
+    if points:
+        axes.legend(frameon=False)
     if outcome.bundle.training_data == "simulated":
         figure.suptitle("SIMULATED PATIENTS", fontsize=8, color="#B00020")
     stream = io.BytesIO()

@@ -17,7 +17,14 @@ def cohort(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def finished(cohort, tmp_path_factory):
+def listener():
+    """Heard what the tiny run told."""
+    return Listener()
+
+
+@pytest.fixture(scope="session")
+def finished(cohort, listener, tmp_path_factory):
     """The request and outcome of a tiny run of all stages."""
+    torch.set_num_threads(1)
     request = tiny_request(cohort, tmp_path_factory.mktemp("run") / "bundle")
-    return request, fine_tune(request, Listener())
+    return request, fine_tune(request, listener)
