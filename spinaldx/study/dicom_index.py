@@ -35,7 +35,17 @@ logging.getLogger("pydicom").setLevel(logging.CRITICAL)
 _HEAD_BYTES = 1 << 17
 
 DEFLATED = "1.2.840.10008.1.2.1.99"
-DIRECTORY_CLASS = "1.2.840.10008.1.3.10"
+# DICOMDIR; presentation states, reports, documents, raw data, spectra, curves, plans.
+_NO_IMAGE_CLASSES = (
+    "1.2.840.10008.1.3.10",
+    "1.2.840.10008.5.1.4.1.1.4.2",
+    "1.2.840.10008.5.1.4.1.1.9",
+    "1.2.840.10008.5.1.4.1.1.11",
+    "1.2.840.10008.5.1.4.1.1.66",
+    "1.2.840.10008.5.1.4.1.1.88",
+    "1.2.840.10008.5.1.4.1.1.104",
+    "1.2.840.10008.5.1.4.1.1.481",
+)
 
 _KEYWORDS = [
     "SOPClassUID",
@@ -269,8 +279,11 @@ def _header(dataset: Dataset, file: ImageFile) -> DicomHeader | None:
     meta = getattr(dataset, "file_meta", Dataset())
     sop_class = _text(dataset, "SOPClassUID") or _text(meta, "MediaStorageSOPClassUID")
     rows, columns = _whole(dataset, "Rows"), _whole(dataset, "Columns")
-    if sop_class == DIRECTORY_CLASS or rows is None or columns is None:
+    if sop_class.startswith(_NO_IMAGE_CLASSES):
         return None
+    if rows is None or columns is None:
+        message = f"{file.name}: holds no picture, or a damaged one."
+        raise UnreadableFileError(message)
     if not _text(dataset, "SeriesInstanceUID"):
         message = f"{file.name}: has no SeriesInstanceUID."
         raise UnreadableFileError(message)

@@ -13,10 +13,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.dataset import Dataset
+from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import get_frame
 from pydicom.pixels.utils import pixel_array
-from pydicom.uid import UID
+from pydicom.uid import (
+    UID,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
 
 from spinaldx.errors import UnreadableFileError
 from spinaldx.records import Float32Array, QualityFlag
@@ -32,11 +37,11 @@ _PLAIN = {
     "1.2.840.10008.1.2.1.99",
     "1.2.840.10008.1.2.2",
     "1.2.840.10008.1.2.5",
-    "",
 }
 _DECODE_ERRORS = (*PARSE_ERRORS, RuntimeError)
 
 
+@quiet()
 def read_voxels(
     slices: Sequence[DicomSlice],
 ) -> tuple[Float32Array, str, tuple[QualityFlag, ...]]:
@@ -97,14 +102,15 @@ _LOSSY_FLAG = QualityFlag(
 
 def _opened(raw: bytes, item: DicomSlice) -> Dataset:
     """Parse a file again and check that it is still the one indexed."""
-    with quiet():
-        dataset = parse_dataset(io.BytesIO(raw), item.file.name, pixels=True)
-        try:
-            size = (int(dataset.Rows), int(dataset.Columns))
-            samples = int(dataset.get("SamplesPerPixel") or 1)
-        except PARSE_ERRORS as error:
-            message = f"{item.file.name}: its header is damaged."
-            raise UnreadableFileError(message) from error
+    dataset = parse_dataset(io.BytesIO(raw), item.file.name, pixels=True)
+    try:
+        size = (int(dataset.Rows), int(dataset.Columns))
+        samples = int(dataset.get("SamplesPerPixel") or 1)
+    except PARSE_ERRORS as error:
+        message = f"{item.file.name}: its header is damaged."
+        raise UnreadableFileError(message) from error
+    if not _syntax(dataset):
+        _assume_syntax(dataset)
     syntax = _syntax(dataset)
     if syntax not in _PLAIN and syntax not in DECODERS:
         kind = UID(syntax).name.split(":")[0][:60]
@@ -117,6 +123,18 @@ def _opened(raw: bytes, item: DicomSlice) -> Dataset:
     return dataset
 
 
+def _assume_syntax(dataset: Dataset) -> None:
+    """Give a file without meta group the syntax it was parsed with."""
+    is_implicit, is_little = dataset.original_encoding
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = ImplicitVRLittleEndian
+    if not is_implicit:
+        meta.TransferSyntaxUID = (
+            ExplicitVRLittleEndian if is_little else ExplicitVRBigEndian
+        )
+    dataset.file_meta = meta
+
+
 def _syntax(dataset: Dataset) -> str:
     meta = getattr(dataset, "file_meta", None) or Dataset()
     return str(meta.get("TransferSyntaxUID") or "")
@@ -124,8 +142,7 @@ def _syntax(dataset: Dataset) -> str:
 
 def _plain_pixels(dataset: Dataset, item: DicomSlice) -> NDArray[Any]:
     try:
-        with quiet():
-            return pixel_array(dataset, index=item.frame)
+        return pixel_array(dataset, index=item.frame)
     except _DECODE_ERRORS as error:
         message = f"{item.file.name}: its pixels are missing, cut off or damaged."
         raise UnreadableFileError(message, hint="Copy or export it again.") from error
@@ -167,20 +184,19 @@ def _scaled(
 def _rescale(dataset: Dataset, item: DicomSlice) -> tuple[float, float]:
     """Return slope and intercept: of the frame, of all frames, or of the file."""
     try:
-        with quiet():
-            sources = [dataset]
-            for keyword, index in (
-                ("SharedFunctionalGroupsSequence", 0),
-                ("PerFrameFunctionalGroupsSequence", item.frame),
-            ):
-                items = dataset.get(keyword) or []
-                if len(items) > index:
-                    inner = items[index].get("PixelValueTransformationSequence") or []
-                    sources = [*inner, *sources]
-            for source in sources:
-                if source.get("RescaleSlope") is not None:
-                    intercept = source.get("RescaleIntercept")
-                    return float(source.RescaleSlope), float(intercept or 0)
+        sources = [dataset]
+        for keyword, index in (
+            ("SharedFunctionalGroupsSequence", 0),
+            ("PerFrameFunctionalGroupsSequence", item.frame),
+        ):
+            items = dataset.get(keyword) or []
+            if len(items) > index:
+                inner = items[index].get("PixelValueTransformationSequence") or []
+                sources = [*inner, *sources]
+        for source in sources:
+            if source.get("RescaleSlope") is not None:
+                intercept = source.get("RescaleIntercept")
+                return float(source.RescaleSlope), float(intercept or 0)
     except PARSE_ERRORS as error:
         message = f"{item.file.name}: its intensity scale is damaged."
         raise UnreadableFileError(message) from error

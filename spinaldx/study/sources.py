@@ -19,7 +19,7 @@ parent folders in front; studies that share one folder are numbered.
 """
 
 import os
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
@@ -199,7 +199,15 @@ def _add_archive(tree: _Tree, file: ImageFile, below: tuple[str, ...]) -> None:
 
 
 def _from_tree(tree: _Tree) -> list[StudySource]:
-    sources = [*_dicom_studies(tree), *_nifti_studies(tree)]
+    sources = list(_dicom_studies(tree))
+    taken = {source.name for source in sources}
+    for source in _nifti_studies(tree):
+        if source.name not in taken:
+            sources.append(source)
+            continue
+        note = "a DICOM study lies in the same folder; kept apart"
+        name = f"{source.name}-nifti"
+        sources.append(replace(source, name=name, notes=(*source.notes, note)))
     left = [error for _, error in tree.problems]
     if not sources and left:
         name = _name(tree, ())
@@ -326,16 +334,17 @@ def _from_rows(rows: list[CaseRow]) -> StudySource:
 def _with_unique_names(
     found: list[tuple[Path, StudySource]],
 ) -> tuple[StudySource, ...]:
-    named = list(found)
-    counts = Counter(source.name.casefold() for _, source in named)
+    givers = defaultdict(set)
+    for given, source in found:
+        givers[source.name.casefold()].add(given)
     widened = []
-    for given, source in named:
-        if counts[source.name.casefold()] > 1:
-            parent = safe_name(given.resolve().parent.name)
-            note = "several inputs give this name; the parent folder was put in front"
-            name = safe_name(f"{parent}__{source.name}")
-            source = replace(source, name=name, notes=(*source.notes, note))  # noqa: PLW2901 - the renamed one
-        widened.append(source)
+    for given, source in found:
+        if len(givers[source.name.casefold()]) == 1:
+            widened.append(source)
+            continue
+        name = safe_name(f"{given.resolve().parent.name}__{source.name}")
+        note = "several inputs give this name; the parent folder was put in front"
+        widened.append(replace(source, name=name, notes=(*source.notes, note)))
     return tuple(_numbered(widened))
 
 
