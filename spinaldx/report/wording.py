@@ -138,8 +138,9 @@ def indeterminate_reasons(prediction: Prediction) -> tuple[str, ...]:
 
 
 def _near(stage: StageResult) -> str:
+    name = TASK_NAMES[stage.task]
     return (
-        f"{TASK_NAMES[stage.task].capitalize()} scored "
+        f"{name[0].upper()}{name[1:]} scored "
         f"{stage.positive_probability:.2f} for {SHORT_NAMES[stage.task.positive]}, "
         f"within {stage.margin:.2f} of the cut-off {stage.cut_off:.2f}."
     )

@@ -77,6 +77,19 @@ class TestIndeterminateReasons:
 
         assert reason.startswith("Tumour vs demyelination scored 0.52")
 
+    def test_keeps_the_capitals_of_a_disease(self):
+        scores = (0.9, 0.5, 0.48)
+        stages = tuple(
+            StageResult(task, p, 0.5, 0.05)
+            for task, p in zip(Task, scores, strict=True)
+        )
+        joint = dict(zip(Disease, (0.05, 0.05, 0.47, 0.43), strict=True))
+        prediction = Prediction(Diagnosis.INDETERMINATE, stages, joint)
+
+        assert wording.indeterminate_reasons(prediction) == (
+            "MS vs NMOSD scored 0.48 for NMOSD, within 0.05 of the cut-off 0.50.",
+        )
+
     def test_names_a_top_class_off_the_path(self):
         scores = (0.6, 0.05, 0.5)
         stages = tuple(
