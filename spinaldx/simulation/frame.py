@@ -152,12 +152,12 @@ class _Protocol:
 
 def _draw_protocol(rng: np.random.Generator, geometry: Geometry) -> _Protocol:
     pixel = geometry.in_plane_mm or float(np.clip(rng.normal(0.72, 0.15), 0.5, 1.1))
-    thin = geometry.slice_mm is None and rng.random() < 0.1
+    thin = geometry.slice_mm is None and rng.random() < 0.15
     thickness = geometry.slice_mm or float(rng.choice((3.0, 3.0, 3.3, 3.5, 4.0)))
     slices = int(rng.integers(11, 18))
     gap = float(rng.choice((0.0, 0.0, 0.05, 0.1)))
     if thin:
-        thickness, gap = float(rng.uniform(1.0, 2.0)), 0.0
+        thickness, gap = float(rng.uniform(0.9, 2.0)), 0.0
         slices = int(rng.integers(22, 33))
         pixel = geometry.in_plane_mm or float(rng.uniform(0.8, 1.1))
     return _Protocol(pixel, thickness, gap, slices, bool(rng.random() < 0.3))

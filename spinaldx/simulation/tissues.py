@@ -54,6 +54,7 @@ _SPREAD_FAR = 0.5
 
 # CSF must stay this much brighter than cord, or the image is not T2w.
 _LEAST_CSF = 1.35
+_MOST_CSF = 6.5
 
 
 def draw_tissues(rng: np.random.Generator) -> Tissues:
@@ -74,15 +75,16 @@ def draw_tissues(rng: np.random.Generator) -> Tissues:
         width = of_field.get(field.name, spread)
         middle = float(getattr(Tissues(), field.name))
         drawn[field.name] = middle * float(np.exp(rng.normal(0, width)))
-    drawn["csf"] = float(np.clip(drawn["csf"], _LEAST_CSF, 6.5))
+    drawn["csf"] = float(np.clip(drawn["csf"], _LEAST_CSF, _MOST_CSF))
     drawn["grey"] = 1 + float(np.clip(abs(rng.normal(0.05, 0.1)), 0, 0.4))
     if rng.random() < 0.12:
         # Fat suppression: Dixon water images and T2w with spectral saturation.
         drawn["fat"] *= rng.uniform(0.08, 0.4)
         drawn["marrow"] *= rng.uniform(0.25, 0.6)
-    if rng.random() < 0.2:
+    if rng.random() < 0.3:
         # Long echo times and 3-D sequences: everything but fluid is dark.
         dim = rng.uniform(0.3, 0.7)
         for name in ("marrow", "muscle", "organ", "disc"):
             drawn[name] *= dim
+        drawn["csf"] = min(drawn["csf"] * rng.uniform(1.0, 1.6), _MOST_CSF)
     return Tissues(**drawn)

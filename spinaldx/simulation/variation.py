@@ -132,7 +132,10 @@ def _draw_stripes(rng: np.random.Generator) -> Look:
         k_p = 2 * np.pi / rng.uniform(2.2, 6.0)
         k_u = rng.normal(0, 2 * np.pi / 9)
         rows.append((float(k_s), float(k_p), float(k_u), float(rng.uniform(0, 6.3))))
-    return Look(tuple(rows), 0.0, float(abs(rng.normal(0, 0.06))))
+    # Fine 3-D scans show the tracts plainly.
+    is_plain = rng.random() < 0.2
+    strength = rng.uniform(0.08, 0.22) if is_plain else abs(rng.normal(0, 0.05))
+    return Look(tuple(rows), 0.0, float(strength))
 
 
 def _draw_cauda(rng: np.random.Generator) -> Float32Array:
