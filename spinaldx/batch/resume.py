@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +34,14 @@ class Stored:
         resume_key: The key it was computed under.
         is_whole: Whether the files that the settings ask for are there.
         provenance: How it was made; None for a failed study.
+        mask_sha256: Hash of each mask as it was written, by series.
     """
 
     outcome: StudyOutcome
     resume_key: str
     is_whole: bool
     provenance: Provenance | None
+    mask_sha256: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_stored(folder: Path, *, report: bool) -> Stored | None:
@@ -70,6 +72,7 @@ def read_stored(folder: Path, *, report: bool) -> Stored | None:
         resume_key=case.provenance.resume_key,
         is_whole=_is_whole(folder, case, report=report),
         provenance=case.provenance,
+        mask_sha256={series.name: series.mask_sha256 for series in case.series},
     )
 
 
@@ -140,12 +143,35 @@ def _hashes(masks: dict[str, Path]) -> dict[str, str]:
 def keep_as_is(
     stored: Stored | None, key: str, settings: BatchSettings
 ) -> StudyOutcome | None:
-    """Return the outcome of a study that need not be run, None when it must."""
-    if stored is None or settings.overwrite or stored.resume_key != key:
+    """Return the outcome of a study that need not be run, None when it must.
+
+    A study whose mask somebody edited in place is not run either, unless everything
+    is to be overwritten: hours of handwork would be lost.
+    """
+    if stored is None or settings.overwrite:
         return None
-    if stored.outcome.outcome.is_failure and settings.retry_failed:
-        return None
-    return stored.outcome if stored.is_whole else None
+    is_retried = settings.retry_failed and stored.outcome.outcome.is_failure
+    if stored.resume_key == key and stored.is_whole and not is_retried:
+        return stored.outcome
+    return _keep_edits(stored, settings)
+
+
+def _keep_edits(stored: Stored, settings: BatchSettings) -> StudyOutcome | None:
+    from spinaldx.report.results import LESION_MASK  # noqa: PLC0415 - as above
+
+    name = stored.outcome.study
+    for series, written in stored.mask_sha256.items():
+        mask = settings.out / name / series / LESION_MASK
+        if mask.is_file() and sha256_of(mask) != written:
+            return StudyOutcome(
+                study=name,
+                outcome=Outcome.FAILED,
+                exit_code=OutputError.exit_code,
+                message=f"The mask of {series} was edited in place and would be lost.",
+                hint=f"Move it to {series}.nii.gz in a folder for --masks, "
+                "or give up the edits with --overwrite.",
+            )
+    return None
 
 
 def other_results(

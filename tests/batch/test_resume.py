@@ -135,6 +135,29 @@ class TestSecondRun:
         assert outcomes(run([moved])) == {"ada": "unchanged"}
 
 
+class TestEditedMasks:
+    @pytest.fixture
+    def edited(self, run, studies, out):
+        run(studies)
+        mask = out / "ada/t2w/lesion_mask.nii.gz"
+        mask.write_bytes(b"edited")
+        return mask
+
+    def test_edits_are_not_lost_to_other_weights(self, run, studies, edited):
+        found = run(studies, bundle=fake_bundle(description_sha256="1" * 64))
+
+        assert outcomes(found) == {"ada": "failed", "bob": "complete", "eve": "failed"}
+        assert edited.read_bytes() == b"edited"
+        assert found.studies[0].exit_code == 8
+        assert "--masks" in found.studies[0].hint
+
+    def test_they_do_no_harm_to_a_run_that_changes_nothing(self, run, studies, edited):
+        assert outcomes(run(studies)) == KEPT
+
+    def test_overwrite_gives_them_up(self, run, studies, edited):
+        assert outcomes(run(studies, overwrite=True))["ada"] == "complete"
+
+
 class TestMixing:
     def test_another_precision_is_warned_of(self, run, studies, caplog):
         run(studies[:1])
