@@ -111,10 +111,12 @@ class MaskChoice:
 
 
 # Tried on the held-out patients; the first is kept unless another is better.
-MASK_CHOICES = tuple(
-    MaskChoice(threshold, size)
-    for size in (30.0, 60.0, 15.0)
-    for threshold in (0.5, 0.35, 0.65)
+MASK_CHOICES = (
+    MaskChoice(0.5, 30.0),
+    MaskChoice(0.35, 30.0),
+    MaskChoice(0.65, 30.0),
+    MaskChoice(0.5, 60.0),
+    MaskChoice(0.5, 15.0),
 )
 
 
