@@ -4,13 +4,14 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spinaldx.errors import ChecksumError
-from spinaldx.files import write_bytes
+from spinaldx.errors import ChecksumError, WeightsNotFoundError
+from spinaldx.files import sha256_of, write_bytes
 from spinaldx.models.bundle import (
     BUNDLE_NAME,
     CARD_NAME,
@@ -22,15 +23,68 @@ from spinaldx.models.bundle import (
 )
 from spinaldx.models.json_fields import is_safe_name
 from spinaldx.models.manifest import (
-    MANIFEST_NAME,
-    Manifest,
-    load_manifest,
+    FileEntry,
+    ManifestEntry,
+    Source,
     shipped_manifest,
 )
 from spinaldx.models.specs import expected_tensors
 from spinaldx.models.tensors import parse_tensors, write_tensors
+from spinaldx.models.user_store import own_manifest
+
+# Files for people that travel with a bundle where it has them.
+COMPANIONS = (CARD_NAME, "curves.png", "history.csv")
 
 _SHIPPED = Path(__file__).resolve().parents[1] / "bundles"
+
+
+@dataclass(frozen=True, slots=True)
+class KnownBundle:
+    """A bundle that a manifest names, whether or not it is on this machine.
+
+    Attributes:
+        name: In its manifest.
+        entry: Its pins.
+        folder: Where it lies, or will.
+        is_shipped: Whether the program's own manifest names it.
+    """
+
+    name: str
+    entry: ManifestEntry
+    folder: Path
+    is_shipped: bool
+
+    @property
+    def is_present(self) -> bool:
+        """Whether its folder is there; its bytes are not looked at."""
+        return self.folder.is_dir()
+
+
+def known_bundles(user_store: Path | None = None) -> Mapping[str, KnownBundle]:
+    """List the bundles of the program's manifest, then those of the user's.
+
+    Args:
+        user_store: Folder of the user's bundles, one folder each, pinned by a
+            manifest of its own. A shipped entry of the same name wins.
+
+    Raises:
+        WeightsError: As `load_manifest` does.
+    """
+    known = {
+        name: KnownBundle(name, entry, _shipped_folder(name, user_store), True)
+        for name, entry in shipped_manifest().bundles.items()
+    }
+    if user_store is not None:
+        for name, entry in own_manifest(user_store).bundles.items():
+            folder = user_store / name
+            known.setdefault(name, KnownBundle(name, entry, folder, False))
+    return known
+
+
+def _shipped_folder(name: str, user_store: Path | None) -> Path:
+    inside = _SHIPPED / name
+    # The manifest may name bundles that are too large for the wheel.
+    return inside if user_store is None or inside.is_dir() else user_store / name
 
 
 def find_bundle(name_or_dir: str, *, user_store: Path | None = None) -> Bundle:
@@ -41,8 +95,7 @@ def find_bundle(name_or_dir: str, *, user_store: Path | None = None) -> Bundle:
 
     Args:
         name_or_dir: Name of a bundle, or a folder with ``bundle.json``.
-        user_store: Folder of the user's bundles, one folder each, pinned by a
-            manifest of its own.
+        user_store: As `known_bundles` takes it.
 
     Raises:
         WeightsNotFoundError: If there is none.
@@ -50,30 +103,68 @@ def find_bundle(name_or_dir: str, *, user_store: Path | None = None) -> Bundle:
         WeightsError: As `load_bundle` does.
     """
     if is_safe_name(name_or_dir):
-        for manifest, store in _stores(user_store):
-            if name_or_dir in manifest.bundles:
-                bundle = load_bundle(store / name_or_dir)
-                _check_pinned(bundle, manifest)
-                return bundle
+        known = known_bundles(user_store).get(name_or_dir)
+        if known is not None:
+            return load_known(known)
     return load_bundle(Path(name_or_dir))
 
 
-def _stores(user_store: Path | None) -> list[tuple[Manifest, Path]]:
-    stores = [(shipped_manifest(), _SHIPPED)]
-    if user_store is not None and (user_store / MANIFEST_NAME).is_file():
-        stores.append((load_manifest(user_store / MANIFEST_NAME), user_store))
-    return stores
+def load_known(known: KnownBundle) -> Bundle:
+    """Load a bundle's description if it is the one that is pinned.
 
-
-def _check_pinned(bundle: Bundle, manifest: Manifest) -> None:
+    Raises:
+        ChecksumError: If it is another.
+        WeightsError: As `load_bundle` does.
+    """
+    bundle = load_bundle(known.folder)
     # The description pins the tensors, so pinning the description pins them all.
-    wanted = manifest.bundles[bundle.folder.name].files[BUNDLE_NAME].sha256
+    wanted = known.entry.files[BUNDLE_NAME].sha256
     if bundle.description_sha256 != wanted:
         message = (
             f"{bundle.folder / BUNDLE_NAME} has sha256 {bundle.description_sha256}; "
             f"its manifest pins {wanted}."
         )
         raise ChecksumError(message, hint="Fetch or import the bundle again.")
+    return bundle
+
+
+def bundle_files(bundle: Bundle) -> tuple[str, ...]:
+    """Name the files that travel with a bundle and are there, in order.
+
+    Raises:
+        WeightsNotFoundError: If its description or a weight file is missing.
+    """
+    needed = {BUNDLE_NAME, *(part.file for part in bundle.parts.values())}
+    for name in sorted(needed):
+        if not (bundle.folder / name).is_file():
+            message = f"{bundle.folder / name} is missing."
+            raise WeightsNotFoundError(message)
+    companions = {n for n in COMPANIONS if (bundle.folder / n).is_file()}
+    return tuple(sorted(needed | companions))
+
+
+def describe_bundle(bundle: Bundle, source: Source) -> ManifestEntry:
+    """Make a manifest entry from the bytes of a bundle's folder.
+
+    Raises:
+        WeightsNotFoundError: If a file is missing or cannot be read.
+    """
+    files = {}
+    for name in bundle_files(bundle):
+        path = bundle.folder / name
+        try:
+            files[name] = FileEntry(sha256_of(path), path.stat().st_size)
+        except OSError as error:
+            message = f"Cannot read {path}: {error.strerror or error}"
+            raise WeightsNotFoundError(message) from error
+    return ManifestEntry(
+        source=source,
+        files=files,
+        licence=bundle.licence,
+        summary=bundle.intended_use,
+        training_data=bundle.training_data,
+        minimum_program_version=bundle.minimum_program_version,
+    )
 
 
 def write_bundle(

@@ -43,6 +43,14 @@ class HubSource:
 
 
 @dataclass(frozen=True, slots=True)
+class ArchiveSource:
+    """The bundle came in an archive file and was never on a hub."""
+
+
+Source = PackageSource | HubSource | ArchiveSource
+
+
+@dataclass(frozen=True, slots=True)
 class FileEntry:
     """What one file of a bundle must be.
 
@@ -68,7 +76,7 @@ class ManifestEntry:
         minimum_program_version: Oldest spinaldx that can run it.
     """
 
-    source: PackageSource | HubSource
+    source: Source
     files: Mapping[str, FileEntry]
     licence: str
     summary: str
@@ -81,6 +89,16 @@ class Manifest:
     """All bundles of one manifest, by name."""
 
     bundles: Mapping[str, ManifestEntry] = field(default_factory=dict)
+
+
+def is_repo_id(text: str) -> bool:
+    """Return whether a text is ``ORG/NAME`` as a hub has them."""
+    return _REPO_ID.fullmatch(text) is not None
+
+
+def is_commit(text: str) -> bool:
+    """Return whether a text is a whole commit: 40 hex digits."""
+    return _COMMIT.fullmatch(text) is not None
 
 
 def load_manifest(path: Path) -> Manifest:
@@ -141,6 +159,8 @@ def entry_document(entry: ManifestEntry) -> dict[str, Any]:
             "repo_id": entry.source.repo_id,
             "commit": entry.source.commit,
         }
+    elif isinstance(entry.source, ArchiveSource):
+        source = {"kind": "archive"}
     return {
         "source": source,
         "files": {
@@ -200,14 +220,15 @@ def _parse_entry(fields: JsonFields) -> ManifestEntry:
     return entry
 
 
-def _parse_source(fields: JsonFields) -> PackageSource | HubSource:
-    if fields.choice("kind", ("package", "hub")) == "package":
+def _parse_source(fields: JsonFields) -> Source:
+    kind = fields.choice("kind", ("package", "hub", "archive"))
+    if kind != "hub":
         fields.finish()
-        return PackageSource()
+        return PackageSource() if kind == "package" else ArchiveSource()
     repo_id, commit = fields.text("repo_id"), fields.text("commit")
-    if _REPO_ID.fullmatch(repo_id) is None:
+    if not is_repo_id(repo_id):
         fields.fail("repo_id", f"expected ORG/NAME, got {repo_id!r}")
-    if _COMMIT.fullmatch(commit) is None:
+    if not is_commit(commit):
         fields.fail("commit", "expected a commit of 40 hex digits")
     fields.finish()
     return HubSource(repo_id, commit)
