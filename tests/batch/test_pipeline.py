@@ -347,6 +347,13 @@ class TestPersonMasks:
         assert again.studies[0].outcome is Outcome.UNCHANGED
         assert changed.studies[0].answer == "nmosd"
 
+    def test_a_mask_that_cannot_be_read_fails_the_study(self, run, studies, tmp_path):
+        (tmp_path / "masks/ada/t2w.nii.gz").mkdir(parents=True)
+
+        found = run(studies[:2], masks=tmp_path / "masks")
+
+        assert [item.exit_code for item in found.studies] == [3, 0]
+
     def test_masks_of_no_study_are_told(self, run, studies, tmp_path, caplog):
         (tmp_path / "masks" / "zoe").mkdir(parents=True)
 
