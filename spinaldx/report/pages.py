@@ -29,6 +29,7 @@ from spinaldx.stages.heatmap import RING_MM
 
 _MOST_LESION_ROWS = 18
 _MOST_FLAGS = 6
+_MOST_DOUBLES = 4
 _MOST_SERIES = 6
 _ORDER = "from the patient's right to left"
 
@@ -141,16 +142,20 @@ def _explain_code_points(column: Column, content: Content) -> None:
 
 
 def _review(column: Column, case: StoredCase) -> None:
-    needs = case.row["needs_review"]
-    column.heading("Please review" if needs else "Review flags")
-    if not case.flags and not needs:
+    reasons = [
+        *wording.indeterminate_reasons(case.prediction),
+        *(flag.message for flag in case.flags if flag.needs_review),
+    ]
+    notes = [flag.message for flag in case.flags if not flag.needs_review]
+    column.heading("Please review" if reasons else "Review flags")
+    if not reasons:
         column.paragraph("None was raised.", 7.5)
-    reasons = wording.indeterminate_reasons(case.prediction)
-    messages = [*reasons, *(flag.message for flag in case.flags)]
-    for message in messages[:_MOST_FLAGS]:
+    for message in reasons[:_MOST_FLAGS]:
         column.paragraph(f"• {message}", 7.5, most_lines=3)
-    if len(messages) > _MOST_FLAGS:
-        more = len(messages) - _MOST_FLAGS
+    for message in notes[: max(_MOST_FLAGS - len(reasons), 0)]:
+        column.paragraph(f"Note: {message}", 7.5, colour=GREY, most_lines=3)
+    if len(reasons) + len(notes) > _MOST_FLAGS:
+        more = len(reasons) + len(notes) - _MOST_FLAGS
         column.paragraph(f"and {more} more, in prediction.json", 7.5, colour=GREY)
 
 
@@ -319,6 +324,8 @@ def _lesion_table(column: Column, case: StoredCase) -> None:
         column.paragraph(f"and {more} more, in prediction.json", 7, colour=GREY)
     column.space(3)
     column.paragraph(wording.length_sentence(case.lesions), 8)
+    for sentence in wording.double_sentences(case.lesions)[:_MOST_DOUBLES]:
+        column.paragraph(sentence, 8, most_lines=2)
 
 
 def _lesion_row(lesion: Lesion) -> tuple[str, ...]:

@@ -5,6 +5,8 @@ never a diagnosis; and ``no lesion`` and ``indeterminate`` are answers that need
 much care as a disease.
 """
 
+import itertools
+import math
 from collections.abc import Sequence
 
 from spinaldx.records import (
@@ -35,6 +37,10 @@ FULL_NAMES = {
     "demyelination": "demyelination",
 }
 SHORT_NAMES = {**FULL_NAMES, "ms": "MS", "nmosd": "NMOSD"}
+
+# Centres of one lesion in two overlapping series: slices are 3 to 5 mm thick, and
+# each series may see another part of it.
+_SAME_PLACE_MM = 10.0
 
 _OTHER_ANSWERS = {
     Diagnosis.INDETERMINATE: "indeterminate",
@@ -147,20 +153,28 @@ def _near(stage: StageResult) -> str:
 
 
 def length_sentence(lesions: Sequence[Lesion]) -> str:
-    """Say how long the longest lesion is, and what was counted.
+    """Say how long the longest lesion is.
 
     Args:
         lesions: Of one study, at least one.
     """
     longest_mm = max(lesion.length_mm for lesion in lesions)
-    levels = levels_of(longest_mm)
+    # As printed, so that the sentence never contradicts itself.
+    levels = round(levels_of(longest_mm), 1)
     reach = "at least" if levels >= EXTENSIVE_LEVELS else "less than"
-    sentence = (
+    return (
         f"The longest lesion is {longest_mm:.1f} mm or {levels:.1f} cervical levels: "
         f"{reach} the {EXTENSIVE_LEVELS:.0f} that make a lesion longitudinally extensive."
     )
-    if len({lesion.series for lesion in lesions}) > 1:
-        sentence += (
-            " A lesion seen in two series that overlap is counted and added in both."
-        )
-    return sentence
+
+
+def double_sentences(lesions: Sequence[Lesion]) -> tuple[str, ...]:
+    """Name lesions of two series that may be one, because stations overlap."""
+    return tuple(
+        f"Lesion {one.number} of {one.series} and lesion {other.number} of "
+        f"{other.series} lie {math.dist(one.centroid_ras_mm, other.centroid_ras_mm):.0f} "
+        "mm apart: perhaps one lesion, counted and added twice."
+        for one, other in itertools.combinations(lesions, 2)
+        if one.series != other.series
+        and math.dist(one.centroid_ras_mm, other.centroid_ras_mm) < _SAME_PLACE_MM
+    )

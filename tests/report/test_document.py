@@ -270,6 +270,25 @@ class TestLayout:
         assert "[U+4E2D]" in first
         assert "[U+...] stands for a character" in first
 
+    def test_tells_notes_from_what_needs_review(self, tmp_path):
+        note = QualityFlag("n", "A remark.", needs_review=False)
+        first = pages_of(tmp_path, flags=(note, FLAG))[0]
+
+        assert f"Please review • {FLAG.message} Note: A remark." in first
+
+    def test_names_a_lesion_that_may_be_counted_twice(self, tmp_path):
+        result = case_of(series=("a", "b"))
+        one, other = result.series
+        (twin,) = other.lesions
+        place = one.lesions[0].centroid_ras_mm
+        twins = (replace(twin, centroid_ras_mm=place),)
+        write_case(
+            replace(result, series=(one, replace(other, lesions=twins))), tmp_path
+        )
+        text = pypdf.PdfReader(tmp_path / "report.pdf").pages[2].extract_text()
+
+        assert "Lesion 1 of a and lesion 1 of b lie 0 mm apart" in text
+
     def test_a_map_without_heat_says_so(self, tmp_path):
         result = case_of()
         (item,) = result.series

@@ -4,6 +4,7 @@ from report_cases import WEIGHTS, case_of
 from spinaldx.records import (
     Diagnosis,
     Disease,
+    Lesion,
     MaskOrigin,
     Prediction,
     StageResult,
@@ -107,19 +108,45 @@ class TestIndeterminateReasons:
         assert wording.indeterminate_reasons(prediction_of(Diagnosis.MS)) == ()
 
 
+def lesion(number, series, z, length_mm=10.0):
+    return Lesion(number, series, 9, 90.0, length_mm, (3,), (1.0, -20.0, z))
+
+
 class TestLengthSentence:
-    @pytest.mark.parametrize(("lesions", "words"), [(1, "less than"), (2, "less than")])
-    def test_short_lesions(self, lesions, words):
-        said = wording.length_sentence(case_of(lesions=lesions).lesions)
+    @pytest.mark.parametrize(
+        ("length_mm", "words"),
+        [
+            (20.0, "20.0 mm or 1.1 cervical levels: less than the 3"),
+            (53.0, "53.0 mm or 2.9 cervical levels: less than the 3"),
+            (53.8, "53.8 mm or 3.0 cervical levels: at least the 3"),
+            (80.0, "80.0 mm or 4.4 cervical levels: at least the 3"),
+        ],
+    )
+    def test_never_contradicts_what_it_prints(self, length_mm, words):
+        found = (lesion(1, "a", 0.0), lesion(2, "a", 9.0, length_mm))
 
-        assert words in said
+        assert words in wording.length_sentence(found)
 
-    def test_long_lesions_and_double_counting(self):
-        result = case_of(shape=(5, 320, 64), series=("a", "b"))
-        said = wording.length_sentence(result.lesions)
 
-        assert "at least the 3" in said
-        assert "counted and added in both" in said
+class TestDoubleSentences:
+    def test_names_lesions_of_two_series_in_one_place(self):
+        found = (lesion(2, "neck", -218.5), lesion(1, "chest", -215.5))
+
+        assert wording.double_sentences(found) == (
+            "Lesion 2 of neck and lesion 1 of chest lie 3 mm apart: perhaps one "
+            "lesion, counted and added twice.",
+        )
+
+    @pytest.mark.parametrize(
+        "found",
+        [
+            (lesion(1, "a", 0.0), lesion(2, "a", 3.0)),
+            (lesion(1, "a", 0.0), lesion(1, "b", 30.0)),
+            (),
+        ],
+    )
+    def test_leaves_others_alone(self, found):
+        assert wording.double_sentences(found) == ()
 
 
 def test_every_answer_has_a_name():
