@@ -15,7 +15,7 @@ from PIL import Image
 DOCS = Path(__file__).parent
 DPI = 80
 GAP = 10
-COLOURS = 128
+COLOURS = 256
 
 
 def main() -> None:
@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def _save(picture: Image.Image, path: Path) -> None:
-    picture.quantize(COLOURS).save(path, optimize=True)
+    picture.quantize(COLOURS, kmeans=3).save(path, optimize=True)
 
 
 if __name__ == "__main__":
