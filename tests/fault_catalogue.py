@@ -5,7 +5,9 @@ came out: `right` (the true volume, no doubts), `warned` (the true volume or par
 it, with flags), `refused` (a named error), or a forbidden end.
 """
 
+import functools
 import io
+import itertools
 import random
 import time
 import zlib
@@ -13,8 +15,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import gdcm
 import numpy as np
+import phantoms
 import study_cases as cases
+from pydicom.encaps import encapsulate
 from pydicom.uid import ImplicitVRLittleEndian
 
 from spinaldx.errors import SpinalDxError
@@ -608,12 +613,26 @@ BYTE_FAULTS = (
 )
 
 
+@functools.cache
+def good_files():
+    """Bytes of the good series, one entry a file."""
+    packed = []
+    for dataset in cases.dicom_series():
+        stream = io.BytesIO()
+        dataset.save_as(stream, enforce_file_format=True)
+        packed.append(stream.getvalue())
+    return tuple(packed)
+
+
 def mutated_dicom(folder, seed):
     """A good series in which one file was changed or cut at random."""
     rng = random.Random(seed)
-    paths = cases.save(cases.dicom_series(), folder, "{:02d}.dcm")
-    path = paths[rng.randrange(len(paths))]
-    raw = bytearray(path.read_bytes())
+    files = good_files()
+    folder.mkdir(parents=True)
+    for index, content in enumerate(files):
+        (folder / f"{index:02d}.dcm").write_bytes(content)
+    index = rng.randrange(len(files))
+    path, raw = folder / f"{index:02d}.dcm", bytearray(files[index])
     header = len(raw) - 96 * 80 * 2
     for _ in range(rng.choice((1, 1, 1, 2, 4))):
         reach = header if rng.random() < 0.9 else len(raw)
@@ -831,3 +850,97 @@ def mutated_nifti(folder, seed):
     if rng.random() < 0.1:
         del raw[rng.randrange(len(raw)) :]
     path.write_bytes(raw)
+
+
+# --- group C: transfer syntaxes ----------------------------------------------------
+
+# Name, UID, what must come out, largest error of a lossy one.
+SYNTAXES = (
+    ("implicit little endian", "1.2.840.10008.1.2", RIGHT, 0),
+    ("explicit little endian", "1.2.840.10008.1.2.1", RIGHT, 0),
+    ("deflated", "1.2.840.10008.1.2.1.99", RIGHT, 0),
+    ("explicit big endian", "1.2.840.10008.1.2.2", RIGHT, 0),
+    ("RLE", "1.2.840.10008.1.2.5", RIGHT, 0),
+    ("JPEG lossless", "1.2.840.10008.1.2.4.57", RIGHT, 0),
+    ("JPEG lossless, first order", "1.2.840.10008.1.2.4.70", RIGHT, 0),
+    ("JPEG-LS lossless", "1.2.840.10008.1.2.4.80", RIGHT, 0),
+    ("JPEG-LS near lossless", "1.2.840.10008.1.2.4.81", WARNED, 4),
+    ("JPEG 2000 lossless", "1.2.840.10008.1.2.4.90", RIGHT, 0),
+    ("JPEG 2000 lossy", "1.2.840.10008.1.2.4.91", WARNED, 60),
+    ("JPEG extended, 12 bits", "1.2.840.10008.1.2.4.51", REFUSED, 0),
+    ("MPEG-4", "1.2.840.10008.1.2.4.102", REFUSED, 0),
+)
+_GDCM = {
+    "1.2.840.10008.1.2.4.57": "JPEGLosslessProcess14",
+    "1.2.840.10008.1.2.4.70": "JPEGLosslessProcess14_1",
+}
+
+
+def write_syntax(folder, uid):
+    """Write the good series in one transfer syntax; 12 bits, unsigned."""
+    datasets = cases.dicom_series(PixelRepresentation=0, BitsStored=12, HighBit=11)
+    if uid in _GDCM:
+        for path in cases.save(datasets, folder):
+            _pack_with_gdcm(path, _GDCM[uid])
+        return
+    for dataset in datasets:
+        if uid.endswith((".51", ".102")):
+            dataset.PixelData = encapsulate([b"\xff\xd8\xff\xd9"])
+            dataset["PixelData"].is_undefined_length = True
+        elif uid.startswith("1.2.840.10008.1.2.4") or uid.endswith("1.2.5"):
+            options = {"81": {"jls_error": 2}, "91": {"j2k_cr": [4]}}.get(uid[-2:], {})
+            dataset.compress(uid, generate_instance_uid=False, **options)
+        elif uid.endswith("1.2.2"):
+            pixels = np.frombuffer(dataset.PixelData, "<u2")
+            dataset.PixelData = pixels.astype(">u2").tobytes()
+        dataset.file_meta.TransferSyntaxUID = uid
+    cases.save(datasets, folder)
+
+
+def _pack_with_gdcm(path, name):
+    reader = gdcm.ImageReader()
+    reader.SetFileName(str(path))
+    reader.Read()
+    change = gdcm.ImageChangeTransferSyntax()
+    change.SetTransferSyntax(gdcm.TransferSyntax(getattr(gdcm.TransferSyntax, name)))
+    change.SetInput(reader.GetImage())
+    change.Change()
+    writer = gdcm.ImageWriter()
+    writer.SetFileName(str(path))
+    writer.SetFile(reader.GetFile())
+    writer.SetImage(change.GetOutput())
+    writer.Write()
+
+
+# --- group E: orientations ---------------------------------------------------------
+
+
+def orientations():
+    """48 axis orders and flips, each straight and oblique, as (order, flips, degrees)."""
+    for order in itertools.permutations(range(3)):
+        for flips in itertools.product((False, True), repeat=3):
+            for degrees in ((0.0, 0.0, 0.0), (4.0, -6.0, 9.0)):
+                yield order, flips, degrees
+
+
+def write_orientation(path, order, flips, degrees):
+    """Write the spine stored another way; returns the affine in its own order."""
+    affine = spine_affine_turned(degrees)
+    voxels = cases.spine_voxels()
+    stored = affine.copy()
+    stored[:3, :3] = affine[:3, list(order)]
+    for axis, flip in enumerate(flips):
+        if flip:
+            stored[:3, 3] += stored[:3, axis] * (voxels.shape[order[axis]] - 1)
+            stored[:3, axis] *= -1
+    flipped = [axis for axis, flip in enumerate(flips) if flip]
+    changed = np.flip(np.transpose(voxels, order), flipped)
+    cases.write_nifti(path, changed, stored)
+    return affine
+
+
+def spine_affine_turned(degrees):
+    """The spine's affine, turned about its origin."""
+    affine = cases.spine_affine()
+    affine[:3] = phantoms.rotation(degrees) @ affine[:3]
+    return affine
