@@ -78,11 +78,14 @@ def unpack(frames: Sequence[PackedFrame], name: str) -> list[NDArray[Any]]:
         name: Of the series or file, for messages.
 
     Returns:
-        One (rows, columns) array of integers a frame, in the order given.
+        One (rows, columns) array of integers a frame, in the order given; no
+        process is started for no frames.
 
     Raises:
         UnreadableFileError: If a frame is damaged, or decoding takes too much.
     """
+    if not frames:
+        return []
     seconds = _CHILD_SECONDS + _SECONDS_A_FRAME * len(frames)
     # The child is this module with this interpreter; only pixels go in.
     command = [sys.executable, "-m", "spinaldx.study.unpacking"]
