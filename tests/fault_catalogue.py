@@ -542,7 +542,7 @@ def _replaced(change, index=5):
 
 def _deflated_bomb(raw):
     engine = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
-    packed = b"".join(engine.compress(b"\0" * (1 << 20)) for _ in range(400))
+    packed = b"".join(engine.compress(b"\0" * (1 << 20)) for _ in range(140))
     syntax = b"1.2.840.10008.1.2.1.99"
     element = b"\x02\x00\x10\x00UI" + len(syntax).to_bytes(2, "little") + syntax
     group = b"\x02\x00\x00\x00UL\x04\x00" + len(element).to_bytes(4, "little")
@@ -662,7 +662,7 @@ def _packed_bomb(raw):
     engine = zlib.compressobj(9, zlib.DEFLATED, 31)
     out = io.BytesIO(engine.compress(header))
     out.seek(0, io.SEEK_END)
-    for _ in range(600):
+    for _ in range(40):
         out.write(engine.compress(b"\0" * (1 << 20)))
     return out.getvalue() + engine.flush()
 

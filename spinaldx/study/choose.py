@@ -18,6 +18,7 @@ from spinaldx.files import safe_name
 from spinaldx.records import Affine, Plane, QualityFlag, Volume
 from spinaldx.study.archive import ImageFile
 from spinaldx.study.checks import check_image
+from spinaldx.study.masks import voxels_are_labels
 from spinaldx.study.nifti import NiftiHeader, read_header, read_image, stem_of
 from spinaldx.study.scoring import Evidence, judge
 from spinaldx.study.series import (
@@ -49,7 +50,10 @@ def scan_study(source: StudySource, *, series: str = "") -> StudyScan:
     """
     if source.problem is not None:
         raise source.problem
-    candidates = [*_dicom_candidates(source), *_nifti_candidates(source)]
+    candidates = [
+        *_dicom_candidates(source),
+        *_without_labels(list(_nifti_candidates(source))),
+    ]
     wanted = series or next((row.series for row in source.rows if row.series), "")
     if series or (source.rows and len(source.rows) == 1 and wanted):
         candidates = _choose_named(candidates, wanted)
@@ -192,6 +196,20 @@ def _nifti_candidates(source: StudySource) -> Iterator[SeriesCandidate]:
             name = f"{safe_name(stem_of(file.name))}-{number}"
         names.add(name)
         yield _nifti_candidate(file, name)
+
+
+def _without_labels(candidates: list[SeriesCandidate]) -> list[SeriesCandidate]:
+    """Reject maps of labels among several images that would fit by their headers."""
+    open_ones = [item for item in candidates if item.verdict is not Verdict.REJECTED]
+    if len(open_ones) < 2:
+        return candidates
+    reason = "a map of labels, not an image"
+    return [
+        replace(item, verdict=Verdict.REJECTED, reasons=(reason, *item.reasons))
+        if item in open_ones and item.file and voxels_are_labels(item.file)
+        else item
+        for item in candidates
+    ]
 
 
 def _nifti_candidate(file: ImageFile, name: str) -> SeriesCandidate:

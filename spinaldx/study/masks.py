@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from spinaldx.errors import GeometryError
+from spinaldx.errors import GeometryError, UnreadableFileError
 from spinaldx.records import Mask, MaskOrigin, Volume
 from spinaldx.study.archive import ImageFile
+from spinaldx.study.checks import label_reason
 from spinaldx.study.nifti import read_image, stem_of
 from spinaldx.study.vocabulary import tokens_of
 
@@ -50,6 +51,18 @@ def is_mask_name(name: str) -> bool:
 def may_be_mask_name(name: str) -> bool:
     """Whether the name leaves it open, so that the voxels must decide."""
     return not _POSSIBLE.isdisjoint(_words(name))
+
+
+def voxels_are_labels(file: ImageFile) -> bool:
+    """Whether a NIfTI file is a mask or map by its voxels; reads all of it.
+
+    Returns:
+        False for a file that cannot be read; reading it later says why.
+    """
+    try:
+        return bool(label_reason(read_image(file).voxels))
+    except (UnreadableFileError, GeometryError):
+        return False
 
 
 def _words(name: str) -> list[str]:

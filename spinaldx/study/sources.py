@@ -29,7 +29,7 @@ from spinaldx.files import safe_name
 from spinaldx.records import QualityFlag
 from spinaldx.study.archive import ImageFile, list_archive, open_file
 from spinaldx.study.cases import read_cases
-from spinaldx.study.masks import is_mask_name
+from spinaldx.study.masks import is_mask_name, may_be_mask_name, voxels_are_labels
 from spinaldx.study.nifti import is_nifti_name, stem_of
 from spinaldx.study.series import CaseRow, StudySource
 from spinaldx.study.vocabulary import patient_part
@@ -84,7 +84,6 @@ class _Tree:
     root: Path
     nifti: list[_Found] = field(default_factory=list)
     dicom: list[_Found] = field(default_factory=list)
-    masks: list[_Found] = field(default_factory=list)
     problems: list[tuple[tuple[str, ...], StudyError]] = field(default_factory=list)
 
 
@@ -164,7 +163,8 @@ def _add(
     found = _Found(file, below)
     lower = file.name.lower()
     if is_nifti_name(file.name):
-        (tree.masks if is_mask_name(file.name) else tree.nifti).append(found)
+        if not _is_mask(file, is_input=is_input):
+            tree.nifti.append(found)
     elif lower.endswith(".zip") and not file.member:
         _add_archive(tree, file, below if is_input else (*below, file.path.stem))
     elif lower != "dicomdir" and not lower.endswith(tuple(_OTHER_SUFFIXES)):
@@ -175,6 +175,15 @@ def _add(
         elif lower.endswith(_DICOM_SUFFIXES):
             message = f"{file.name}: named like DICOM, but is not."
             tree.problems.append((below, UnreadableFileError(message)))
+
+
+def _is_mask(file: ImageFile, *, is_input: bool) -> bool:
+    """Whether a NIfTI file is a mask; one named by the user is taken as an image."""
+    if is_input:
+        return False
+    if is_mask_name(file.name):
+        return True
+    return may_be_mask_name(file.name) and voxels_are_labels(file)
 
 
 def _head(file: ImageFile) -> bytes:

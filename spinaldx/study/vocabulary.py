@@ -171,7 +171,7 @@ def station_of(text: str) -> str:
 
 
 _RUN = re.compile(
-    r"(?i)(?:^|(?<=[_\-. ]))(?:run|rec|chunk|acq|echo|part|station)[-_]?\w*"
+    r"(?i)(?:^|(?<=[_\-. ]))(?:run|rec|chunk|acq|echo|part|station)[-_]?[a-z0-9]*"
 )
 
 

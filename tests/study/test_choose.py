@@ -1,0 +1,149 @@
+import fault_catalogue as catalogue
+import numpy as np
+import pytest
+import study_cases as cases
+
+from spinaldx.errors import (
+    AmbiguousSeriesError,
+    GeometryError,
+    NoUsableSeriesError,
+    UnreadableFileError,
+    UnsuitableImageError,
+)
+from spinaldx.records import Plane
+from spinaldx.study import Verdict, find_studies, load_series, load_study, scan_study
+
+
+def study(folder):
+    return find_studies([folder])[0]
+
+
+@pytest.fixture
+def mixed(tmp_path):
+    dict_of = {fault.name: fault for fault in catalogue.SERIES_FAULTS}
+    dict_of["control: whole examination mixed"].build(tmp_path / "p")
+    return study(tmp_path / "p")
+
+
+class TestScan:
+    def test_judges_every_series(self, mixed):
+        scan = scan_study(mixed)
+
+        verdicts = {item.series_number: item.verdict for item in scan.candidates}
+        assert verdicts[5] is Verdict.CHOSEN
+        assert verdicts[3] is Verdict.DOUBTFUL
+        assert {verdicts[n] for n in (1, 2, 4)} == {Verdict.REJECTED}
+        assert [item.name for item in scan.chosen] == ["t2w-02"]
+
+    def test_gives_json_without_patient_data(self, mixed):
+        shown = scan_study(mixed).as_json()
+
+        chosen = [item for item in shown["series"] if item["verdict"] == "chosen"]
+        assert chosen[0]["plane"] == "sagittal"
+        assert chosen[0]["slices"] == 11
+        assert "CANARY" not in str(shown)
+
+    @pytest.mark.parametrize("wanted", ["3", "t2w-01", "series-0*", "T2_TSE*"])
+    def test_series_are_named_in_many_ways(self, mixed, wanted):
+        assert scan_study(mixed, series=wanted).chosen
+
+    def test_a_uid_names_a_series(self, mixed):
+        uid = str(cases.uid_of("series", 1, 3))
+
+        assert scan_study(mixed, series=uid).chosen[0].series_number == 3
+
+    def test_an_unknown_series_is_refused(self, mixed):
+        with pytest.raises(NoUsableSeriesError, match="among 5 series"):
+            load_study(mixed, series="nothing")
+
+    def test_a_named_series_still_has_to_fit(self, mixed):
+        with pytest.raises(UnsuitableImageError, match="axial"):
+            load_study(mixed, series="4")
+
+    def test_a_faulty_series_cannot_be_forced(self, tmp_path):
+        cases.save(cases.dicom_series()[:5] + cases.dicom_series()[6:], tmp_path / "p")
+
+        with pytest.raises(GeometryError, match="missing in the middle"):
+            load_study(study(tmp_path / "p"), series="1")
+
+
+class TestNifti:
+    def test_images_that_fit_equally_are_ambiguous(self, tmp_path):
+        for name in ("scanA", "scanB"):
+            cases.write_nifti(tmp_path / "d" / "p" / f"{name}.nii")
+
+        with pytest.raises(AmbiguousSeriesError, match="scanA, scanB"):
+            load_study(study(tmp_path / "d"))
+
+    def test_the_name_decides(self, tmp_path):
+        for name in ("t1w", "t2w", "t2w_stir"):
+            cases.write_nifti(tmp_path / "p" / f"{name}.nii")
+
+        assert [v.name for v in load_study(study(tmp_path / "p"))] == ["t2w"]
+
+    def test_a_map_of_labels_beside_is_no_rival(self, tmp_path):
+        cases.write_nifti(tmp_path / "p" / "t2_fake_lesion.nii.gz")
+        labels = (cases.spine_voxels() > 600).astype(np.int16)
+        cases.write_nifti(tmp_path / "p" / "t2_lesion.nii.gz", labels)
+
+        (source,) = find_studies([tmp_path / "p"])
+
+        assert [volume.name for volume in load_study(source)] == ["t2_fake_lesion"]
+
+    def test_a_map_of_labels_is_known_by_its_voxels(self, tmp_path):
+        cases.write_nifti(tmp_path / "d" / "p" / "scanA.nii")
+        labels = (cases.spine_voxels() > 600).astype(np.int16)
+        cases.write_nifti(tmp_path / "d" / "p" / "scanB.nii", labels)
+
+        volumes = load_study(study(tmp_path / "d"))
+
+        assert [volume.name for volume in volumes] == ["scanA"]
+
+    def test_stations_come_from_head_to_foot(self, tmp_path):
+        for name, down in (("lumbar", 300), ("cervical", 0), ("thoracic", 150)):
+            affine = cases.spine_affine()
+            affine[2, 3] -= down
+            cases.write_nifti(tmp_path / "p" / f"{name}.nii", affine=affine)
+
+        found = [volume.name for volume in load_study(study(tmp_path / "p"))]
+
+        assert found == ["cervical", "thoracic", "lumbar"]
+
+    def test_a_station_that_cannot_be_read_is_told(self, tmp_path):
+        cases.write_nifti(tmp_path / "p" / "cervical.nii")
+        path = cases.write_nifti(tmp_path / "p" / "lumbar.nii.gz")
+        path.write_bytes(path.read_bytes()[:-4])
+
+        (volume,) = load_study(study(tmp_path / "p"))
+
+        assert [flag.code for flag in volume.flags] == ["series_refused"]
+
+    def test_equal_names_are_numbered(self, tmp_path):
+        for name in ("t2w.nii", "t2w.nii.gz"):
+            cases.write_nifti(tmp_path / "p" / name)
+
+        names = {item.name for item in scan_study(study(tmp_path / "p")).candidates}
+
+        assert names == {"t2w", "t2w-2"}
+
+    def test_a_volume_says_where_it_is_from(self, tmp_path):
+        path = cases.write_nifti(tmp_path / "t2w.nii.gz")
+        candidate = scan_study(study(path)).candidates[0]
+
+        volume = load_series(candidate)
+
+        assert (volume.source_format, volume.source_name) == ("nifti", "t2w.nii.gz")
+        assert len(volume.source_sha256) == 64
+        assert candidate.plane is Plane.SAGITTAL
+
+    def test_files_that_vanish_are_unreadable(self, tmp_path):
+        path = cases.write_nifti(tmp_path / "t2w.nii")
+        source = study(path)
+        candidate = scan_study(source).candidates[0]
+        path.unlink()
+
+        with pytest.raises(UnreadableFileError):
+            load_series(candidate)
+        with pytest.raises(UnreadableFileError):
+            source.fingerprint()
+        assert scan_study(source).candidates[0].verdict is Verdict.REJECTED

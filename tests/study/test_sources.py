@@ -1,0 +1,240 @@
+import zipfile
+
+import pytest
+import study_cases as cases
+
+from spinaldx.errors import NoUsableSeriesError, UnreadableFileError, UsageError
+from spinaldx.study import find_studies, load_study, scan_study
+
+
+def names(*inputs):
+    return [source.name for source in find_studies(inputs)]
+
+
+class TestNiftiFolders:
+    def test_a_file_is_a_study(self, tmp_path):
+        path = cases.write_nifti(tmp_path / "case 7.nii.gz")
+
+        assert names(path) == ["case_7"]
+
+    def test_a_folder_with_one_image_bears_its_name(self, tmp_path):
+        cases.write_nifti(tmp_path / "anna" / "t2w.nii.gz")
+        cases.write_nifti(tmp_path / "anna" / "t2w_lesion_mask.nii.gz")
+
+        assert names(tmp_path / "anna") == ["anna"]
+        assert names(tmp_path) == ["anna"]
+
+    def test_a_flat_folder_is_one_study_a_file(self, tmp_path):
+        for name in ("p1", "p2", "p3"):
+            cases.write_nifti(tmp_path / f"{name}.nii.gz")
+
+        assert names(tmp_path) == ["p1", "p2", "p3"]
+
+    def test_stations_of_one_patient_are_one_study(self, tmp_path):
+        for name in ("p1_cervical_T2w", "p1_thoracic_T2w", "p2_T2w"):
+            cases.write_nifti(tmp_path / f"{name}.nii.gz")
+
+        found = find_studies([tmp_path])
+
+        assert [(s.name, len(s.nifti)) for s in found] == [("p1", 2), ("p2_T2w", 1)]
+
+    def test_bids_sessions_are_studies(self, tmp_path):
+        for name in ("sub-1/ses-a/anat", "sub-1/ses-b/anat", "sub-2/anat"):
+            cases.write_nifti(tmp_path / name / "x_T2w.nii.gz")
+
+        assert names(tmp_path) == ["sub-1__ses-a", "sub-1__ses-b", "sub-2"]
+
+    def test_many_patients_in_a_folder_below_are_kept_apart(self, tmp_path):
+        for number in range(13):
+            cases.write_nifti(tmp_path / "all" / f"case{number:02d}.nii")
+
+        assert len(names(tmp_path)) == 13
+        assert names(tmp_path)[0] == "all__case00"
+
+    def test_results_of_this_program_are_left_alone(self, tmp_path):
+        cases.write_nifti(tmp_path / "out" / "s1" / "t2w" / "t2w.nii.gz")
+        (tmp_path / "out" / "s1" / "prediction.json").write_text("{}")
+
+        with pytest.raises(UnreadableFileError, match="no MRI study"):
+            find_studies([tmp_path])
+
+    def test_a_circle_of_links_ends(self, tmp_path):
+        cases.write_nifti(tmp_path / "a" / "t2w.nii.gz")
+        (tmp_path / "a" / "again").symlink_to(tmp_path)
+
+        assert names(tmp_path) == ["a"]
+
+
+class TestNames:
+    def test_equal_files_get_their_parents_name(self, tmp_path):
+        paths = [cases.write_nifti(tmp_path / p / "t2w.nii") for p in ("a", "b")]
+
+        assert names(*paths) == ["a__t2w", "b__t2w"]
+
+    def test_names_equal_when_made_safe_are_numbered(self, tmp_path):
+        for name in ("a b", "a_b"):
+            cases.write_nifti(tmp_path / name / "t2w.nii")
+
+        found = find_studies([tmp_path])
+
+        assert [source.name for source in found] == ["a_b", "a_b-2"]
+        assert "numbered" in found[1].notes[0]
+
+    def test_an_input_named_twice_counts_once(self, tmp_path):
+        path = cases.write_nifti(tmp_path / "t2w.nii")
+
+        assert names(path, path) == ["t2w"]
+
+    def test_two_studies_in_one_folder_are_numbered(self, tmp_path):
+        cases.save(cases.dicom_series(study=1)[:1], tmp_path / "p", "a{}")
+        cases.save(cases.dicom_series(study=2)[:1], tmp_path / "p", "b{}")
+
+        assert names(tmp_path) == ["p-1", "p-2"]
+
+    def test_dicom_and_nifti_in_one_folder_are_two_studies(self, tmp_path):
+        cases.save(cases.dicom_series()[:1], tmp_path / "p")
+        cases.write_nifti(tmp_path / "p" / "t2w.nii")
+
+        assert names(tmp_path / "p") == ["p", "p-nifti"]
+
+    def test_a_study_over_folders_bears_the_one_that_holds_all(self, tmp_path):
+        for index, dataset in enumerate(cases.dicom_series()[:4]):
+            cases.save([dataset], tmp_path / "p" / f"series{index % 2}", f"{index}")
+
+        assert names(tmp_path) == ["p"]
+
+
+class TestInputs:
+    def test_nothing_there(self, tmp_path):
+        with pytest.raises(UsageError, match="no such file"):
+            find_studies([tmp_path / "no"])
+
+    def test_a_dicomdir_stands_for_its_folder(self, tmp_path):
+        cases.save(cases.dicom_series()[:1], tmp_path / "cd")
+        (tmp_path / "cd" / "DICOMDIR").write_bytes(b"\0" * 132)
+
+        assert names(tmp_path / "cd" / "DICOMDIR") == ["cd"]
+
+    def test_a_single_dicom_file(self, tmp_path):
+        paths = cases.save(cases.dicom_series()[:1], tmp_path)
+
+        assert names(paths[0]) == ["IM0000"]
+
+    def test_a_file_that_only_is_named_like_dicom(self, tmp_path):
+        (tmp_path / "p").mkdir()
+        (tmp_path / "p" / "x.dcm").write_text("no")
+
+        source = find_studies([tmp_path])[0]
+
+        with pytest.raises(UnreadableFileError, match="named like DICOM"):
+            scan_study(source)
+
+    def test_a_table_names_the_cases(self, tmp_path):
+        cases.write_nifti(tmp_path / "i" / "a.nii")
+        cases.write_nifti(tmp_path / "i" / "b.nii")
+        table = tmp_path / "cases.csv"
+        table.write_text("case,t2w\nx 1,i/a.nii\ny,i/b.nii\nz,i/no.nii\nw,i\n")
+
+        found = find_studies([table])
+
+        assert [source.name for source in found] == ["x_1", "y", "z", "w"]
+        assert [source.problem is None for source in found] == [
+            True,
+            True,
+            False,
+            False,
+        ]
+
+    def test_rows_of_one_case_are_stations(self, tmp_path):
+        cases.write_nifti(tmp_path / "c_cervical.nii")
+        cases.write_nifti(tmp_path / "c_lumbar.nii")
+        table = tmp_path / "cases.csv"
+        table.write_text("case,series,t2w\nc,1,c_cervical.nii\nc,2,c_lumbar.nii\n")
+
+        found = find_studies([table])
+
+        assert len(found) == 1
+        assert len(load_study(found[0])) == 2
+
+
+class TestFingerprint:
+    def test_follows_the_bytes_not_the_folder(self, tmp_path):
+        one = cases.write_nifti(tmp_path / "a" / "t2w.nii")
+        two = cases.write_nifti(tmp_path / "b" / "t2w.nii")
+        first, second = (find_studies([path])[0].fingerprint() for path in (one, two))
+        two.write_bytes(two.read_bytes()[:-1] + b"x")
+
+        assert first == second
+        assert find_studies([two])[0].fingerprint() != first
+
+    def test_takes_every_dicom_file_once(self, tmp_path):
+        cases.save([cases.enhanced()], tmp_path / "p")
+
+        source = find_studies([tmp_path / "p"])[0]
+
+        assert len(source.source_files) == 1
+        assert len(source.fingerprint()) == 64
+
+
+def zipped(path, files, **changes):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            info = zipfile.ZipInfo(name)
+            info.compress_type = zipfile.ZIP_DEFLATED
+            for key, value in changes.items():
+                setattr(info, key, value)
+            archive.writestr(info, content)
+    return path
+
+
+class TestArchives:
+    def test_a_study_in_an_archive(self, tmp_path):
+        paths = cases.save(cases.dicom_series(), tmp_path / "x")
+        files = {f"study/{path.name}": path.read_bytes() for path in paths}
+        files["__MACOSX/study/._IM0001"] = b"junk"
+
+        source = find_studies([zipped(tmp_path / "p9.zip", files)])[0]
+
+        assert source.name == "study"
+        assert load_study(source)[0].voxels.shape == (80, 96, 11)
+
+    def test_nifti_pair_in_an_archive(self, tmp_path):
+        header = cases.nifti_header(
+            cases.spine_voxels(), cases.spine_affine(), magic=b"ni1\0", vox_offset=0.0
+        )
+        voxels = cases.spine_voxels().tobytes(order="F")
+        archive = zipped(tmp_path / "p.zip", {"a/t2.hdr": header, "a/t2.img": voxels})
+
+        assert load_study(find_studies([archive])[0])[0].voxels.shape == cases.SHAPE
+
+    @pytest.mark.parametrize(
+        ("files", "changes", "reason"),
+        [
+            ({"../../x.dcm": b"1"}, {}, "leads outside"),
+            ({"/etc/x.dcm": b"1"}, {}, "leads outside"),
+            ({"C:\\x.dcm": b"1"}, {}, "leads outside"),
+            ({"x.dcm": b"/etc"}, {"external_attr": 0o120777 << 16}, "link"),
+            ({"x.dcm": b"\0" * (9 << 20)}, {}, "bomb"),
+        ],
+    )
+    def test_hostile_ones_are_refused(self, tmp_path, files, changes, reason):
+        archive = zipped(tmp_path / "p.zip", files, **changes)
+
+        with pytest.raises(UnreadableFileError, match=reason):
+            scan_study(find_studies([archive])[0])
+
+    def test_no_archive_at_all(self, tmp_path):
+        (tmp_path / "p.zip").write_bytes(b"PK no")
+
+        with pytest.raises(UnreadableFileError, match="not a readable zip"):
+            scan_study(find_studies([tmp_path / "p.zip"])[0])
+
+    def test_a_damaged_member(self, tmp_path):
+        content = cases.nifti_bytes()
+        archive = zipped(tmp_path / "p.zip", {"a/t2w.nii": content})
+        raw = bytearray(archive.read_bytes())
+        raw[len(raw) // 2] ^= 255
+        archive.write_bytes(raw)
+
+        with pytest.raises((UnreadableFileError, NoUsableSeriesError), match=r"t2w"):
+            load_study(find_studies([archive])[0])

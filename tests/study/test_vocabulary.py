@@ -1,0 +1,101 @@
+import pytest
+
+from spinaldx.study.masks import is_mask_name, may_be_mask_name
+from spinaldx.study.vocabulary import Topic, patient_part, station_of, topics_of
+
+
+class TestTopics:
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "T2 TSE SAG",
+            "t2_tse_sag_p2_320",
+            "Sag T2 FRFSE C-Spine",
+            "T2w_TSE sagittal HWS",
+            "T2 SAGITTAL RACHIS CERVICAL",
+            "T2 TSE SAGITAL COLUMNA",
+            "SAG T2 colonna",
+            "t2 sagital coluna",
+            "矢状 T2加权 颈椎",
+            "頸椎 矢状断 T2強調",
+        ],
+    )
+    def test_a_sagittal_t2w_series_is_known_in_eight_languages(self, text):
+        topics = topics_of(text)
+
+        assert {Topic.T2, Topic.SAGITTAL} <= topics
+        assert not topics & {Topic.T1, Topic.LOCALIZER, Topic.AXIAL, Topic.DIFFUSION}
+
+    @pytest.mark.parametrize(
+        ("text", "topic"),
+        [
+            ("STIR sag", Topic.SUPPRESSED),
+            ("t2_tirm_sag", Topic.SUPPRESSED),
+            ("T2 fettgesättigt", Topic.SUPPRESSED),
+            ("Übersicht", Topic.LOCALIZER),
+            ("3-plane loc", Topic.LOCALIZER),
+            ("repérage", Topic.LOCALIZER),
+            ("localizador", Topic.LOCALIZER),
+            ("定位像", Topic.LOCALIZER),
+            ("T1 nach KM", Topic.CONTRAST),
+            ("T2* GRE", Topic.GRADIENT),
+            ("ep2d_diff", Topic.DIFFUSION),
+            ("Knie T2", Topic.ELSEWHERE),
+            ("T2 axial", Topic.AXIAL),
+            ("t2_tra", Topic.AXIAL),
+            ("HASTE myelo", Topic.MYELOGRAPHY),
+            ("t2_space_composed", Topic.COMPOSED),
+        ],
+    )
+    def test_other_series_are_told_apart(self, text, topic):
+        assert topic in topics_of(text)
+
+    @pytest.mark.parametrize(
+        ("text", "station"),
+        [
+            ("t2 tse sag C", "cervical"),
+            ("HWS sag T2", "cervical"),
+            ("sag T2 BWS", "thoracic"),
+            ("T2 columna dorsal", "thoracic"),
+            ("rachis lombaire T2", "lumbar"),
+            ("腰椎 T2", "lumbar"),
+            ("T2 whole spine", "whole"),
+            ("T2 cervical thoracic", ""),
+            ("T2", ""),
+        ],
+    )
+    def test_stations(self, text, station):
+        assert station_of(text) == station
+
+
+class TestFileNames:
+    @pytest.mark.parametrize(
+        ("one", "two", "same"),
+        [
+            ("sub-01_acq-cerv_run-2_T2w", "sub-01_T1w", True),
+            ("p7_cervical_t2", "p7_lumbar_t2", True),
+            ("case1", "case2", False),
+            ("errsm_11_t2", "errsm_18_t2", False),
+        ],
+    )
+    def test_patients_are_told_apart(self, one, two, same):
+        assert (patient_part(one) == patient_part(two)) is same
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "t2_manual_segmentation.nii.gz",
+            "t2_lesion_seg.nii.gz",
+            "sub-1_desc-lesion_dseg.nii",
+            "lesion_mask.nii.gz",
+            "heatmap.nii.gz",
+            "lesion_probability.nii.gz",
+        ],
+    )
+    def test_masks_are_known_by_name(self, name):
+        assert is_mask_name(name)
+
+    def test_images_may_speak_of_lesions(self):
+        assert not is_mask_name("t2_fake_lesion.nii.gz")
+        assert may_be_mask_name("t2_fake_lesion.nii.gz")
+        assert not may_be_mask_name("t2w.nii.gz")
