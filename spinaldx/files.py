@@ -68,15 +68,24 @@ def write_bytes(path: Path, content: bytes, *, private: bool = False) -> None:
         stream.write(content)
 
 
+def json_bytes(value: Any) -> bytes:  # noqa: ANN401 - any JSON value
+    """Return JSON as a file has it: UTF-8, two spaces, same value = same bytes.
+
+    Raises:
+        ValueError: If the value holds NaN or infinity, which are not JSON.
+    """
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    return (text + "\n").encode()
+
+
 def write_json(path: Path, value: Any) -> None:  # noqa: ANN401 - any JSON value
-    """Write JSON atomically: UTF-8, two spaces, same value = same bytes.
+    """Write JSON atomically; see `json_bytes`.
 
     Raises:
         ValueError: If the value holds NaN or infinity, which are not JSON.
         OutputError: If the file cannot be written.
     """
-    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
-    write_bytes(path, (text + "\n").encode())
+    write_bytes(path, json_bytes(value))
 
 
 def sha256_of(path: Path) -> str:

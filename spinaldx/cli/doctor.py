@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from spinaldx.cli import console, options
+from spinaldx.cli import console, hub, options
 from spinaldx.cli.console import OutputFormat
 from spinaldx.errors import InferenceError
 
@@ -88,9 +88,9 @@ def _packages() -> dict[str, str]:
 
 
 def _bundle(weights: str) -> "Bundle":
-    from spinaldx.models import find_bundle, verify_bundle  # noqa: PLC0415 - numpy
+    from spinaldx.models import verify_bundle  # noqa: PLC0415 - imports numpy
 
-    bundle = find_bundle(weights, user_store=options.user_store())
+    bundle = hub.obtain(weights)
     verify_bundle(bundle)
     return bundle
 

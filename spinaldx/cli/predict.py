@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from spinaldx.cli import console, options, progress
+from spinaldx.cli import console, hub, options, progress
 from spinaldx.cli.console import OutputFormat
 from spinaldx.errors import (
     AllStudiesFailedError,
@@ -82,12 +82,12 @@ def predict(
     console.set_up_logging(options.verbosity(quiet=quiet, verbose=verbose))
     from spinaldx import batch  # noqa: PLC0415 - imports numpy
     from spinaldx.cascade import CascadeOptions  # noqa: PLC0415
-    from spinaldx.models import EngineOptions, find_bundle  # noqa: PLC0415
+    from spinaldx.models import EngineOptions  # noqa: PLC0415
     from spinaldx.study import find_studies  # noqa: PLC0415
 
     settings = batch.BatchSettings(
         out=out,
-        bundle=find_bundle(weights, user_store=options.user_store()),
+        bundle=hub.obtain(weights, quiet=quiet),
         device=device,
         precision=precision,
         engine=EngineOptions(threads=threads),

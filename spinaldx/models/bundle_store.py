@@ -71,13 +71,15 @@ def known_bundles(user_store: Path | None = None) -> Mapping[str, KnownBundle]:
         WeightsError: As `load_manifest` does.
     """
     known = {
-        name: KnownBundle(name, entry, _shipped_folder(name, user_store), True)
+        name: KnownBundle(
+            name, entry, _shipped_folder(name, user_store), is_shipped=True
+        )
         for name, entry in shipped_manifest().bundles.items()
     }
     if user_store is not None:
         for name, entry in own_manifest(user_store).bundles.items():
             folder = user_store / name
-            known.setdefault(name, KnownBundle(name, entry, folder, False))
+            known.setdefault(name, KnownBundle(name, entry, folder, is_shipped=False))
     return known
 
 

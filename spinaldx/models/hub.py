@@ -5,17 +5,13 @@ only when its bytes are those wanted. What is fetched goes straight into a hidde
 folder of the user's store and becomes visible when all of it is right.
 """
 
-import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from spinaldx.errors import (
     ChecksumError,
-    HubError,
     IncompatibleWeightsError,
-    SpinalDxError,
     UsageError,
     WeightsError,
 )
@@ -23,11 +19,9 @@ from spinaldx.models.bundle import (
     BUNDLE_NAME,
     Bundle,
     load_bundle,
-    parse_bundle,
     verify_bundle,
 )
 from spinaldx.models.bundle_store import (
-    COMPANIONS,
     KnownBundle,
     describe_bundle,
     known_bundles,
@@ -37,25 +31,13 @@ from spinaldx.models.manifest import (
     HubSource,
     ManifestEntry,
     check_files,
-    is_commit,
     is_repo_id,
 )
 from spinaldx.models.user_store import locked_store, place_bundle, staging_folder
 
-if TYPE_CHECKING:
-    from huggingface_hub import HfApi
-
-    from spinaldx.models.hub_download import Received, Wanted
-    from spinaldx.models.hub_session import HubSession
-
 DEFAULT_ENDPOINT = "https://huggingface.co"
 
 _DEFAULT_REVISION = "main"
-_MOST_FILES = 1000
-_LARGEST_DESCRIPTION = 1 << 20
-
-# The first and one forced repetition.
-_TRIES = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +77,21 @@ class Reference:
 
 
 @dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is known of a file before it comes.
+
+    Attributes:
+        size: In bytes; not one byte more is read.
+        sha256: 64 hex digits, empty where unknown.
+        blob_id: Name of the bytes in git (sha1), empty where unknown.
+    """
+
+    size: int
+    sha256: str = ""
+    blob_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Offer:
     """What a repository that no manifest names would give.
 
@@ -109,7 +106,7 @@ class Offer:
     source: HubSource
     bundle: Bundle
     description: bytes
-    wanted: Mapping[str, "Wanted"]
+    wanted: Mapping[str, Wanted]
     others: tuple[str, ...]
 
     @property
@@ -158,7 +155,10 @@ def find_known(text: str, store: Path) -> KnownBundle | None:
         return known[text]
     for item in known.values():
         source = item.entry.source
-        if isinstance(source, HubSource) and text == f"{source.repo_id}@{source.commit}":
+        if (
+            isinstance(source, HubSource)
+            and text == f"{source.repo_id}@{source.commit}"
+        ):
             return item
     return None
 
@@ -205,7 +205,7 @@ def pull_known(
             return load_known(known)
         with staging_folder(store) as staged:
             _fetch(source, _pinned(known.entry), staged, options, listener)
-            _check_staged(known.name, known.entry, staged)
+            check_staged(known.name, known.entry, staged)
             place_bundle(store, known.name, staged, None)
     return load_known(known)
 
@@ -223,17 +223,9 @@ def request_offer(reference: Reference, options: HubOptions) -> Offer:
         IncompatibleWeightsError: If this program cannot run it.
         ChecksumError: If its bytes are not what the hub itself says.
     """
-    from spinaldx.models import hub_session  # noqa: PLC0415 - imports huggingface_hub
+    from spinaldx.models import hub_offer  # noqa: PLC0415 - imports huggingface_hub
 
-    with hub_session.open_hub(options, str(reference)) as (api, session):
-        commit = hub_session.ask(session, lambda: _read_commit(api, reference))
-        source = HubSource(reference.repo_id, commit)
-        listed = hub_session.ask(session, lambda: _read_tree(api, source))
-        description = _fetch_description(source, listed, session)
-    bundle = parse_bundle(description, Path(reference.repo_id) / BUNDLE_NAME)
-    wanted = _bundle_files(bundle, source, listed)
-    others = tuple(sorted(set(listed) - set(wanted)))
-    return Offer(source, bundle, description, wanted, others)
+    return hub_offer.read_offer(reference, options)
 
 
 def pull_offer(
@@ -259,10 +251,10 @@ def pull_offer(
         check_name_is_free(name, store, offer.source)
         with staging_folder(store) as staged:
             (staged / BUNDLE_NAME).write_bytes(offer.description)
-            rest = {key: item for key, item in offer.wanted.items() if key != BUNDLE_NAME}
+            rest = {k: item for k, item in offer.wanted.items() if k != BUNDLE_NAME}
             _fetch(offer.source, rest, staged, options, listener)
             entry = describe_bundle(load_bundle(staged), offer.source)
-            _check_staged(name, entry, staged)
+            check_staged(name, entry, staged)
             place_bundle(store, name, staged, entry)
     return load_bundle(store / name)
 
@@ -291,58 +283,31 @@ def check_name_is_free(name: str, store: Path, source: HubSource | None) -> None
     raise IncompatibleWeightsError(message, hint=f"`spinaldx weights remove {name}`.")
 
 
-def _pinned(entry: ManifestEntry) -> Mapping[str, "Wanted"]:
-    from spinaldx.models.hub_download import Wanted  # noqa: PLC0415 - as above
+def _fetch(
+    source: HubSource,
+    wanted: Mapping[str, Wanted],
+    folder: Path,
+    options: HubOptions,
+    listener: Listener,
+) -> None:
+    from spinaldx.models import hub_download  # noqa: PLC0415 - imports huggingface_hub
 
+    hub_download.fetch_files(source, wanted, folder, options, listener)
+
+
+def _pinned(entry: ManifestEntry) -> Mapping[str, Wanted]:
     return {name: Wanted(file.size, file.sha256) for name, file in entry.files.items()}
 
 
-def _check_staged(name: str, entry: ManifestEntry, staged: Path) -> None:
+def check_staged(name: str, entry: ManifestEntry, staged: Path) -> None:
+    """Check a bundle that is about to be placed: bytes, name, tensors.
+
+    Raises:
+        WeightsError: If it must not be used.
+    """
     check_files(entry, staged)
     bundle = load_bundle(staged)
     if bundle.name != name:
         message = f"The bundle calls itself {bundle.name}, not {name}."
         raise IncompatibleWeightsError(message)
     verify_bundle(bundle)
-
-
-def _read_commit(api: "HfApi", reference: Reference) -> str:
-    commit = api.repo_info(reference.repo_id, revision=reference.revision).sha
-    if not isinstance(commit, str) or not is_commit(commit):
-        message = f"not a commit: {commit!r}"
-        raise ValueError(message)
-    return commit
-
-
-def _read_tree(api: "HfApi", source: HubSource) -> dict[str, "Wanted"]:
-    tree = api.list_repo_tree(source.repo_id, revision=source.commit, recursive=True)
-    # A list without an end would fill the memory.
-    items = itertools.islice(tree, _MOST_FILES)
-    return {item.path: _parse_item(item) for item in items if hasattr(item, "blob_id")}
-
-
-def _parse_item(item: Any) -> "Wanted":  # noqa: ANN401 - has no public type
-    from spinaldx.models.hub_download import Wanted  # noqa: PLC0415 - as above
-
-    if type(item.size) is not int or item.size < 0:
-        message = f"not a size: {item.size!r}"
-        raise ValueError(message)
-    if item.lfs is not None:
-        return Wanted(item.size, str(item.lfs.sha256))
-    return Wanted(item.size, blob_id=str(item.blob_id))
-
-
-def _fetch_description(
-    source: HubSource, listed: Mapping[str, "Wanted"], session: "HubSession"
-) -> bytes:
-    import io  # noqa: PLC0415 - only here
-
-    if BUNDLE_NAME not in listed:
-        message = f"{source.repo_id} holds no {BUNDLE_NAME}: not a spinaldx bundle."
-        raise HubError(message)
-    if listed[BUNDLE_NAME].size > _LARGEST_DESCRIPTION:
-        message = f"{source.repo_id}: {BUNDLE_NAME} is too large to be one."
-        raise HubError(message)
-    stream = io.BytesIO()
-    _receive_right(source, BUNDLE_NAME, listed[BUNDLE_NAME], session, stream)
-    return stream.getvalue()

@@ -6,6 +6,7 @@ imported only when something is to be sent; it takes 0.15 s.
 """
 
 import errno
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,8 +17,7 @@ import httpx2
 import huggingface_hub
 from huggingface_hub import HfApi, constants
 from huggingface_hub import errors as hub_errors
-from huggingface_hub import logging as hub_logging
-from huggingface_hub.utils import disable_progress_bars
+from huggingface_hub.utils.tqdm import disable_progress_bars
 
 import spinaldx
 from spinaldx.errors import HubError, OutputError, SpinalDxError, UsageError
@@ -36,7 +36,7 @@ _NETWORK_HINT = (
     "Check HF_ENDPOINT, network and proxy; without a network use `spinaldx weights "
     "import FILE` or `--weights DIR`."
 )
-_TOKEN_HINT = "Set HF_TOKEN to a token that may read it, or `hf auth login`."
+_ACCESS_HINT = "Set HF_TOKEN to a token that may read it, or `hf auth login`."
 
 _Result = TypeVar("_Result")
 
@@ -94,7 +94,7 @@ class HubSession(httpx2.Client):
 
     def __init__(self, options: HubOptions, patience: Patience) -> None:
         super().__init__(follow_redirects=True, max_redirects=5)
-        self.options = options
+        self.hub = options
         self.patience = patience
 
     def send(self, request: httpx2.Request, **more: Any) -> httpx2.Response:  # noqa: ANN401 - as the base class has it
@@ -127,7 +127,7 @@ class HubSession(httpx2.Client):
         """
         self.patience.fail(started)
         if self.patience.is_over:
-            raise explain(error, self.options) from error
+            raise explain(error, self.hub) from error
 
     def _fail_by_status(self, started: float, response: httpx2.Response) -> None:
         self.patience.fail(started)
@@ -135,10 +135,12 @@ class HubSession(httpx2.Client):
         is_long = asked.isdigit() and int(asked) > self.patience.left_s
         if is_long or self.patience.is_over:
             response.close()
-            message = f"{self.options.endpoint} is overloaded or broken"
-            status = f"HTTP status {response.status_code}"
             wait = f", asks to wait {asked} s" if is_long else ""
-            raise HubError(f"{message}: {status}{wait}.", hint="Try again later.")
+            message = (
+                f"{self.hub.endpoint} is overloaded or broken: HTTP status "
+                f"{response.status_code}{wait}."
+            )
+            raise HubError(message, hint="Try again later.")
 
     def persist(
         self,
@@ -193,7 +195,7 @@ def open_hub(options: HubOptions, what: str) -> Iterator[tuple[HfApi, HubSession
     # It closes and reopens its client as it sees fit; ours stays open.
     huggingface_hub.set_client_factory(lambda: HubSession(options, patience))
     session = HubSession(options, patience)
-    hub_logging.set_verbosity_error()
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     disable_progress_bars()
     # Read at the import, which may have happened before the environment was set.
     constants.HF_HUB_DISABLE_XET = True
@@ -224,7 +226,7 @@ def ask(session: HubSession, call: Callable[[], _Result]) -> _Result:
     except hub_errors.HfHubHTTPError:
         raise
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise explain(error, session.options) from error
+        raise explain(error, session.hub) from error
 
 
 def check_online(options: HubOptions, what: str) -> None:
@@ -264,7 +266,7 @@ def explain(error: Exception, options: HubOptions, what: str = "") -> SpinalDxEr
 
 
 def _explain_transport(error: Exception, options: HubOptions) -> HubError:
-    reason = {
+    reasons: dict[type[Exception], str] = {
         httpx2.ConnectTimeout: "no connection in time",
         httpx2.ReadTimeout: "no answer in time",
         httpx2.WriteTimeout: "it takes no data",
@@ -272,7 +274,9 @@ def _explain_transport(error: Exception, options: HubOptions) -> HubError:
         httpx2.TooManyRedirects: "it redirects in circles",
         httpx2.RemoteProtocolError: "the connection was cut",
         httpx2.ReadError: "the connection was cut",
-    }.get(type(error), " ".join(str(error).split()) or type(error).__name__)
+    }
+    told = " ".join(str(error).split()) or type(error).__name__
+    reason = reasons.get(type(error), told)
     message = f"Cannot reach {options.endpoint}: {reason}."
     return HubError(message, hint=_NETWORK_HINT)
 
@@ -282,11 +286,11 @@ def _explain_status(
 ) -> HubError:
     where = f"at {options.endpoint}"
     if isinstance(error, hub_errors.GatedRepoError):
-        hint = f"Accept its terms in a browser. {_TOKEN_HINT}"
+        hint = f"Accept its terms in a browser. {_ACCESS_HINT}"
         return HubError(f"{what} {where} is gated, access was not granted.", hint=hint)
     if isinstance(error, hub_errors.RepositoryNotFoundError):
         message = f"{what} does not exist {where}, or is private."
-        return HubError(message, hint=f"Check the name. {_TOKEN_HINT}")
+        return HubError(message, hint=f"Check the name. {_ACCESS_HINT}")
     if isinstance(error, hub_errors.RevisionNotFoundError):
         message = f"{what} {where}: no such branch, tag or commit."
         return HubError(message, hint="Check what stands behind the @.")
@@ -296,7 +300,7 @@ def _explain_status(
     status = error.response.status_code
     if status in (401, 403):
         message = f"{options.endpoint} refuses access to {what} (HTTP status {status})."
-        return HubError(message, hint=f"The token may be wrong. {_TOKEN_HINT}")
+        return HubError(message, hint=f"The token may be wrong. {_ACCESS_HINT}")
     told = " ".join((error.server_message or "").split())[:200]
     message = f"{options.endpoint} refuses {what}: HTTP status {status} {told}".rstrip()
     return HubError(f"{message}.", hint=_NETWORK_HINT)

@@ -25,7 +25,7 @@ from spinaldx.models import (
     write_bundle,
 )
 from spinaldx.models.bundle import load_tensors
-from spinaldx.models.manifest import Manifest
+from spinaldx.models.manifest import Manifest, load_manifest
 from spinaldx.records import Task, WeightsInfo
 
 WEIGHTS = "segmentation.safetensors"
@@ -314,7 +314,7 @@ class TestFindBundle:
         phantoms.tiny_bundle(shipped / "tiny", seed=9)
         content = manifest_of(shipped / "tiny").encode()
         (tmp_path / "shipped.json").write_bytes(content)
-        manifest = bundle_store.load_manifest(tmp_path / "shipped.json")
+        manifest = load_manifest(tmp_path / "shipped.json")
         monkeypatch.setattr(bundle_store, "shipped_manifest", lambda: manifest)
         monkeypatch.setattr(bundle_store, "_SHIPPED", shipped)
 
