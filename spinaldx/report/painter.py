@@ -22,7 +22,6 @@ BLUE: Colour = (0.0, 0.33, 0.62)
 # their grey too.
 VERMILION: Colour = (0.84, 0.37, 0.0)
 YELLOW: Colour = (0.94, 0.89, 0.26)
-CYAN: Colour = (0.34, 0.86, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
