@@ -372,7 +372,7 @@ def _ms(rng: np.random.Generator, extent: Extent, section: Section) -> Recipe:
 
 def _ms_range(rng: np.random.Generator) -> tuple[float, float]:
     # Half of the plaques can hardly be seen on T2w (AJNR 2016, section 6b).
-    return (1.08, 1.3) if _chance(rng, 0.5) else (1.15, 1.6)
+    return (1.08, 1.3) if _chance(rng, 0.5) else (1.2, 1.65)
 
 
 def _nmosd(rng: np.random.Generator, extent: Extent, section: Section) -> Recipe:
