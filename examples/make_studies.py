@@ -46,7 +46,7 @@ class Example:
 EXAMPLES = (
     Example(
         "dicom_two_stations",
-        seed=5,
+        seed=25,
         options=PatientOptions(
             disease=Disease.NMOSD,
             location="cervical_thoracic",
@@ -57,18 +57,18 @@ EXAMPLES = (
     ),
     Example(
         "nifti_lesion",
-        seed=1,
+        seed=12,
         options=PatientOptions(
-            disease=Disease.EPENDYMOMA,
+            disease=Disease.ASTROCYTOMA,
             location="cervical",
             in_plane_mm=1.0,
             slice_mm=4.0,
-            contrast_factor=1.2,
+            contrast_factor=1.4,
         ),
     ),
     Example(
         "nifti_healthy",
-        seed=5,
+        seed=12,
         options=PatientOptions(
             healthy_share=1.0, location="cervical", in_plane_mm=1.0, slice_mm=4.0
         ),

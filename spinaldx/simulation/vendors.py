@@ -165,7 +165,7 @@ PHILIPS = Vendor(
     field_tesla=3.0,
     series_step=100,
     series_offset=1,
-    regions=MappingProxyType({"cervical": "CWK", "thoracic": "TWK", "lumbar": "LWK"}),
+    regions=MappingProxyType({"cervical": "CSP", "thoracic": "TSP", "lumbar": "LSP"}),
     # Left out, as by many Philips sites.
     body_parts=MappingProxyType({}),
     protocols=MappingProxyType(
