@@ -215,7 +215,7 @@ def _cord_tables(
 def _sac_tables(
     rng: np.random.Generator, level: Float32Array, size: float
 ) -> tuple[Float32Array, Float32Array]:
-    width = np.float32(0.5 * size * np.clip(rng.normal(1.02, 0.1), 0.82, 1.3))
+    width = np.float32(0.5 * size * np.clip(rng.normal(1.07, 0.12), 0.82, 1.4))
     bumps = _smooth_factor(rng, len(level), 0.06)
     sac_p = _table(level, _SAC_AP + _SAC_AP_LOW) * width * bumps
     sac_u = _table(level, _SAC_LR + _SAC_LR_LOW) * width * bumps

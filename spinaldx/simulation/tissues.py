@@ -33,7 +33,7 @@ class Tissues:
         roots: Nerve roots.
     """
 
-    csf: float = 3.0
+    csf: float = 3.2
     marrow: float = 0.9
     disc: float = 1.1
     dry_disc: float = 0.4

@@ -56,14 +56,15 @@ def station(slices=9, spacing=2.0):
     )
 
 
-def paint(bodies=(), plan=None):
+def paint(bodies=(), plan=None, **variants):
     """Value, cord and lesion of the middle slices as (S, H, W)."""
     plan = plan or station()
     spine = straight_spine()
+    variation = replace(plain_variation(spine), **variants)
     frame = build_frame(plan, spine)
     tissues = Tissues(csf=CSF, grey=1.0)
     lesions = Lesions(tuple(bodies), ((0.0, 0.0),) * len(bodies))
-    painter = CanalPainter(frame, spine, lesions, tissues, plain_variation(spine))
+    painter = CanalPainter(frame, spine, lesions, tissues, variation)
     result = np.zeros((3, *frame.shape), dtype=np.float32)
     for number, x in enumerate(frame.slices_x):
         seen = painter.paint(float(x))
@@ -121,3 +122,24 @@ def test_nothing_is_painted_far_beside_the_spine():
     painter = CanalPainter(frame, spine, Lesions(), Tissues(), plain_variation(spine))
 
     assert painter.paint(60.0) is None
+
+
+def test_a_visible_central_canal_is_no_lesion():
+    value, _, lesion = paint(
+        central_canal_mm=1.5,
+        central_canal_at=80.0,
+        central_canal_half_mm=20.0,
+        central_canal_share=0.6,
+    )
+
+    assert value[4, 60, 40] > 1.3
+    assert value[4, 60, 44] == pytest.approx(1.0, abs=0.02)
+    assert not lesion.any()
+
+
+def test_a_bulging_disc_takes_fluid_away():
+    bulge = np.full(26, 3.0, dtype=np.float32)
+    free, narrow = paint()[0], paint(disc_bulge=bulge)[0]
+
+    assert (narrow < free - 0.5).sum() > 50
+    assert not (narrow > free + 0.5).any()

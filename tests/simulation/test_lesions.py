@@ -129,6 +129,17 @@ class TestDrawing:
         assert level_at(spine.edges, low) < crossing
         assert level_at(spine.edges, high) > crossing
 
+    def test_a_short_lesion_still_reaches_across(self):
+        plan = CasePlan(Disease.MS, 40, "F", "oblongata_cervical", 1, 2, 0.5)
+        squeezed = replace(plan, location="thoracic_lumbar", extension=1)
+        for item in (plan, squeezed):
+            spine = spine_of()
+            lesions, _ = draw_lesions(np.random.default_rng(11), item, spine, 1.0)
+            low, high = lesion_extent(item.disease, lesions)
+            crossing = CROSSING_LEVEL[item.location]
+            assert level_at(spine.edges, low) < crossing
+            assert level_at(spine.edges, high) > crossing
+
     def test_a_tumour_widens_the_cord_but_not_past_the_sac(self):
         plan = CasePlan(Disease.EPENDYMOMA, 40, "F", "cervical", 1, 3, 12.0)
         before = spine_of()
