@@ -24,7 +24,9 @@ from spinaldx.errors import HubError, OutputError, SpinalDxError, UsageError
 from spinaldx.models.hub import HubOptions
 
 _CONNECT_S = 5.0
-_READ_S = 8.0
+
+# One wait takes at most so much of the patience; the rest is for one more try.
+_WAIT_SHARE = 0.75
 _LEAST_S = 0.1
 
 # A dead server fails at once; this often without one good byte is enough.
@@ -36,7 +38,7 @@ _NETWORK_HINT = (
     "Check HF_ENDPOINT, network and proxy; without a network use `spinaldx weights "
     "import FILE` or `--weights DIR`."
 )
-_ACCESS_HINT = "Set HF_TOKEN to a token that may read it, or `hf auth login`."
+_ACCESS_HINT = "Set HF_TOKEN to a token with that right, or `hf auth login`."
 
 _Result = TypeVar("_Result")
 
@@ -104,7 +106,7 @@ class HubSession(httpx2.Client):
             HubError: If the server is dead, overloaded or asks to wait for long.
             httpx2.TransportError: If it failed, but may be asked again.
         """
-        limit = min(_READ_S, self.patience.left_s)
+        limit = min(_WAIT_SHARE * self.hub.patience_s, self.patience.left_s)
         timeout = httpx2.Timeout(limit, connect=min(_CONNECT_S, limit))
         request.extensions["timeout"] = timeout.as_dict()
         started = time.monotonic()
@@ -255,14 +257,20 @@ def explain(error: Exception, options: HubOptions, what: str = "") -> SpinalDxEr
         return _explain_status(error, options, what or "the hub")
     if isinstance(error, httpx2.HTTPError | httpx2.InvalidURL):
         return _explain_transport(error, options)
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        message = f"No space left to store {what}."
-        return OutputError(message, hint="Free space, or set SPINALDX_WEIGHTS.")
     if isinstance(error, OSError):
-        return OutputError(f"Cannot store {what}: {error.strerror or error}")
+        return _explain_system(error, what)
     message = f"{options.endpoint} does not answer as a model hub does."
     hint = f"A login page or a proxy may stand between. {_NETWORK_HINT}"
     return HubError(message, hint=hint)
+
+
+def _explain_system(error: OSError, what: str) -> SpinalDxError:
+    if isinstance(error, hub_errors.LocalTokenNotFoundError):
+        return HubError(f"There is no token for {what}.", hint=_ACCESS_HINT)
+    message = f"Cannot store {what}: {error.strerror or error}"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        message = f"No space left to store {what}."
+    return OutputError(message, hint="Free space, or set SPINALDX_WEIGHTS.")
 
 
 def _explain_transport(error: Exception, options: HubOptions) -> HubError:

@@ -1,0 +1,103 @@
+"""How long one waits, and how foreign errors are told."""
+
+import errno
+
+import httpx2
+import pytest
+
+from spinaldx.cli import hub as cli_hub
+from spinaldx.errors import HubError, OutputError, UsageError
+from spinaldx.models import hub_session
+from spinaldx.models.hub import HubOptions
+from spinaldx.models.hub_session import Patience, explain
+
+OPTIONS = HubOptions(endpoint="http://hub.invalid")
+
+
+class TestPatience:
+    def test_is_whole_while_nothing_fails(self):
+        assert (Patience(10).left_s, Patience(10).is_over) == (10, False)
+
+    def test_runs_from_the_first_failure_on(self, monkeypatch):
+        monkeypatch.setattr(hub_session.time, "monotonic", lambda: 107.0)
+        patience = Patience(10)
+
+        patience.fail(100.0)
+        patience.fail(105.0)
+
+        assert (patience.left_s, patience.is_over) == (3.0, False)
+
+    def test_is_over_after_many_failures(self):
+        patience = Patience(1e6)
+        for _ in range(4):
+            patience.fail(hub_session.time.monotonic())
+
+        assert patience.is_over
+
+    def test_comes_back_with_success(self):
+        patience = Patience(10)
+        patience.fail(-1e6)
+        patience.succeed()
+
+        assert (patience.left_s, patience.is_over) == (10, False)
+
+    def test_pauses_longer_each_time(self, monkeypatch, real_pauses):
+        slept = []
+        monkeypatch.setattr(hub_session.time, "monotonic", lambda: 100.0)
+        monkeypatch.setattr(hub_session.time, "sleep", slept.append)
+        patience = Patience(1.2)
+        for _ in range(3):
+            patience.fail(100.0)
+            patience.pause()
+
+        assert slept == [0.25, 0.5, 0.6]
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "told"),
+    [
+        (httpx2.ProxyError("x"), HubError, "the proxy refused"),
+        (httpx2.ConnectTimeout("x"), HubError, "no connection in time"),
+        (httpx2.ConnectError("CERTIFICATE\n bad"), HubError, "CERTIFICATE bad"),
+        (OSError(errno.ENOSPC, "full"), OutputError, "No space left"),
+        (PermissionError(errno.EACCES, "denied"), OutputError, "denied"),
+        (RuntimeError("odd"), HubError, "not answer as a model hub"),
+    ],
+)
+def test_a_foreign_error_is_told_in_one_line(error, kind, told):
+    explained = explain(error, OPTIONS, "lab/net")
+
+    assert type(explained) is kind
+    assert told in explained.message
+    assert "\n" not in explained.message
+
+
+def test_an_endpoint_that_is_no_web_address_is_refused():
+    with pytest.raises(UsageError, match="no web address"):
+        hub_session.check_online(HubOptions(endpoint="ftp://x"), "lab/net")
+
+
+class TestEnvironment:
+    @pytest.fixture(autouse=True)
+    def _clean(self, monkeypatch):
+        for name in ("ENDPOINT", "TOKEN", "HOME", "HUB_CACHE", "HUB_OFFLINE"):
+            monkeypatch.delenv(f"HF_{name}", raising=False)
+
+    def test_defaults(self):
+        assert cli_hub.hub_options() == HubOptions()
+
+    def test_is_honoured(self, monkeypatch, tmp_path):
+        monkeypatch.setenv("HF_ENDPOINT", "http://hub.invalid/")
+        monkeypatch.setenv("HF_TOKEN", " hf_x\n")
+        monkeypatch.setenv("HF_HOME", str(tmp_path))
+        monkeypatch.setenv("HF_HUB_OFFLINE", "yes")
+
+        assert cli_hub.hub_options() == HubOptions(
+            "http://hub.invalid", "hf_x", tmp_path / "hub", offline=True
+        )
+
+    def test_the_caches_own_variable_wins(self, monkeypatch, tmp_path):
+        monkeypatch.setenv("HF_HOME", "/elsewhere")
+        monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+
+        assert cli_hub.hub_options().cache == tmp_path
