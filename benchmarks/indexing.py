@@ -14,10 +14,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
-import pydicom
-import study_cases as cases
+import pydicom  # noqa: E402 - found through the line above
+import study_cases as cases  # noqa: E402
 
-from spinaldx.study import find_studies
+from spinaldx.study import find_studies  # noqa: E402
 
 FILES_A_STUDY = 250
 REPEATS = 3

@@ -84,6 +84,8 @@ def outcome_of(folder, truth=None, affine=None):
 def difference(volume, truth, affine):
     """Say how a volume differs from the truth, stored left, foot, back."""
     order, flips = _order_of(volume.affine_ras, affine)
+    if sorted(order) != [0, 1, 2]:
+        return f"axes {order}"
     voxels = np.flip(np.transpose(volume.voxels, order), flips)
     if voxels.shape != truth.shape:
         return f"shape {voxels.shape}"

@@ -31,12 +31,13 @@ from spinaldx.study.dicom_index import PARSE_ERRORS, parse_dataset, quiet
 from spinaldx.study.series import DicomSlice
 from spinaldx.study.unpacking import DECODERS, LOSSY, PackedFrame, unpack
 
+_RUN_LENGTH = "1.2.840.10008.1.2.5"
 _PLAIN = {
     "1.2.840.10008.1.2",
     "1.2.840.10008.1.2.1",
     "1.2.840.10008.1.2.1.99",
     "1.2.840.10008.1.2.2",
-    "1.2.840.10008.1.2.5",
+    _RUN_LENGTH,
 }
 _DECODE_ERRORS = (*PARSE_ERRORS, RuntimeError)
 
@@ -142,10 +143,27 @@ def _syntax(dataset: Dataset) -> str:
 
 def _plain_pixels(dataset: Dataset, item: DicomSlice) -> NDArray[Any]:
     try:
+        _check_length(dataset, item)
         return pixel_array(dataset, index=item.frame)
     except _DECODE_ERRORS as error:
         message = f"{item.file.name}: its pixels are missing, cut off or damaged."
         raise UnreadableFileError(message, hint="Copy or export it again.") from error
+
+
+def _check_length(dataset: Dataset, item: DicomSlice) -> None:
+    """Refuse raw pixels that are not exactly as many as the header says.
+
+    A damaged element header moves all pixels by some bytes, and what follows them
+    fills the gap; decoders take that.
+    """
+    element = dataset["PixelData"]
+    frames = max(int(dataset.get("NumberOfFrames") or 1), 1)
+    n_bytes = item.rows * item.columns * frames * int(dataset.BitsAllocated) // 8
+    is_exact = 0 <= len(element.value) - n_bytes <= 1
+    is_raw = _syntax(dataset) != _RUN_LENGTH
+    if element.VR not in {"OW", "OB"} or (is_raw and not is_exact):
+        message = "The pixel element is not as long as its pixels."
+        raise ValueError(message)
 
 
 def _packed_pixels(dataset: Dataset, item: DicomSlice) -> PackedFrame:

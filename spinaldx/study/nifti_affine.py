@@ -10,10 +10,10 @@ from spinaldx.errors import GeometryError
 from spinaldx.records import Affine, QualityFlag, check_affine
 
 # sform and qform farther apart than this anywhere in the image are worth a word.
-_AGREEMENT_MM = 0.1
+_AGREEMENT_MM = 0.05
 
 # pixdim and the affine's voxel edges may differ by rounding alone.
-_SAME_EDGE = 1e-3
+_SAME_EDGE = 2e-4
 
 
 def affine_of(
