@@ -22,6 +22,7 @@ from spinaldx.models.json_fields import (
     parse_version,
 )
 from spinaldx.models.specs import (
+    HEADS,
     DenseNetSpec,
     MultiResUNetSpec,
     expected_tensors,
@@ -286,6 +287,7 @@ def _parse_segmentation(fields: JsonFields) -> SegmentationPart:
             levels=network.integer("levels", 2, 7),
             stem=network.integer("stem", 1, 8),
             channel_multiple=network.integer("channel_multiple", 1, 64),
+            head=network.choice("head", HEADS),
         ),
         grid=GridSpec(
             pixel_mm=grid.number("pixel_mm", 0.1, 10.0),

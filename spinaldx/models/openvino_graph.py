@@ -116,7 +116,11 @@ def segmentation_model(spec: MultiResUNetSpec, tensors: Tensors) -> Model:
         raised = _raise(layers, features, f"ups.{stage}")
         joined = ops.concat([raised, bridged[stage]], 1)
         features = _multires_block(layers, joined, f"decoder.{stage}")
-    logits = layers.conv_norm(features, "head")
+    if spec.head == "norm":
+        logits = layers.conv_norm(features, "head")
+    else:
+        product = _convolve(features, tensors["head.weight"], 1)
+        logits = ops.add(product, _per_channel(tensors["head.bias"]))
     if spec.stem > 1:
         logits = ops.depth_to_space(logits, "depth_first", spec.stem)
     return openvino.Model([ops.result(ops.sigmoid(logits))], [slices], "segmentation")

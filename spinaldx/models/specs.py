@@ -23,6 +23,9 @@ BOTTLENECK = 4
 MULTIRESUNET_EPSILON = 1e-3
 DENSENET_EPSILON = 1e-5
 
+# How MultiResUNet's output layer ends.
+HEADS = ("norm", "bias")
+
 
 def _require(*, holds: bool, message: str) -> None:
     if not holds:
@@ -41,6 +44,9 @@ class MultiResUNetSpec:
         stem: Space-to-depth factor in front and depth-to-space behind; 1 for none.
         channel_multiple: Widths are rounded to the nearest multiple, at least one;
             1 keeps the reference's odd widths.
+        head: ``norm`` ends in BatchNorm without a scale, as the reference's code
+            does; ``bias`` in a bias alone, as the paper has it. BatchNorm holds the
+            logits' spread at 1, which keeps rare classes from ever being sure.
     """
 
     in_channels: int = 1
@@ -49,8 +55,10 @@ class MultiResUNetSpec:
     levels: int = 5
     stem: int = 1
     channel_multiple: int = 1
+    head: str = "norm"
 
     def __post_init__(self) -> None:
+        _require(holds=self.head in HEADS, message=f"head must be one of {HEADS}.")
         _require(holds=self.in_channels >= 1, message="in_channels must be at least 1.")
         _require(
             holds=len(set(self.outputs)) == len(self.outputs) > 0,
@@ -210,7 +218,11 @@ def _multiresunet_tensors(spec: MultiResUNetSpec) -> _Named:
         joined = 2 * nominal[stage]
         yield from _multires_block(f"decoder.{stage}", joined, blocks[stage])
     leaving = len(spec.outputs) * spec.stem**2
-    yield from _conv_norm("head", (sum(blocks[0]), leaving), 1)
+    if spec.head == "norm":
+        yield from _conv_norm("head", (sum(blocks[0]), leaving), 1)
+    else:
+        yield "head.weight", (leaving, sum(blocks[0]), 1, 1)
+        yield "head.bias", (leaving,)
 
 
 def _densenet_tensors(spec: DenseNetSpec) -> _Named:

@@ -40,15 +40,21 @@ class NetworkPreset:
 # `reference` is the paper's; the others are the variants of docs/experiments.md.
 PRESETS = {
     "tiny": NetworkPreset(
-        MultiResUNetSpec(base_width=4, levels=3, stem=2, channel_multiple=4),
+        MultiResUNetSpec(
+            base_width=4, levels=3, stem=2, channel_multiple=4, head="bias"
+        ),
         DenseNetSpec(blocks=(1, 1, 1, 1), growth=4, initial_features=8),
     ),
     "small": NetworkPreset(
-        MultiResUNetSpec(base_width=32, levels=4, stem=2, channel_multiple=16),
+        MultiResUNetSpec(
+            base_width=32, levels=4, stem=2, channel_multiple=16, head="bias"
+        ),
         DenseNetSpec(blocks=(4, 6, 8, 6), growth=16, initial_features=32),
     ),
     "fast": NetworkPreset(
-        MultiResUNetSpec(base_width=32, levels=5, stem=2, channel_multiple=16),
+        MultiResUNetSpec(
+            base_width=32, levels=5, stem=2, channel_multiple=16, head="bias"
+        ),
         DenseNetSpec(),
     ),
     "reference": NetworkPreset(MultiResUNetSpec(), DenseNetSpec()),

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,7 @@ from spinaldx.models.torch_networks import (
     build_densenet,
     build_multiresunet,
 )
+from spinaldx.models.torch_networks.multiresunet import ConvNorm
 from spinaldx.records import Task
 from spinaldx.training.imagenet import read_imagenet
 from spinaldx.training.options import PRESETS, Stage, TrainingOptions
@@ -84,7 +86,9 @@ def _expecting_little(network: MultiResUNet) -> MultiResUNet:
     thousands of steps. On a small cohort the loss after 40 steps was 0.84 with this
     and 1.65 without.
     """
-    nn.init.constant_(network.head.norm.bias, _FIRST_LOGIT)
+    head = network.head
+    last = head.norm if isinstance(head, ConvNorm) else head
+    nn.init.constant_(cast("Tensor", last.bias), _FIRST_LOGIT)
     return network
 
 

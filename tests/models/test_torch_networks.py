@@ -16,7 +16,7 @@ from spinaldx.models.torch_networks.multiresunet import MultiResBlock  # noqa: E
 SMALL = DenseNetSpec(blocks=(2, 2, 2, 2), growth=4, initial_features=6)
 VARIANTS = (
     MultiResUNetSpec(base_width=8, levels=3),
-    MultiResUNetSpec(base_width=8, levels=4, stem=2, channel_multiple=8),
+    MultiResUNetSpec(base_width=8, levels=4, stem=2, channel_multiple=8, head="bias"),
     MultiResUNetSpec(in_channels=3, outputs=("lesion",), base_width=5, levels=2),
 )
 
@@ -36,6 +36,15 @@ def state_shapes(module):
         for name, tensor in module.state_dict().items()
         if not name.endswith("num_batches_tracked")
     }
+
+
+def spread_of_logits(head):
+    """Standard deviation of the logits of a network whose last kernel is large."""
+    network = build_multiresunet(MultiResUNetSpec(base_width=4, levels=2, head=head))
+    last = network.head.conv if head == "norm" else network.head
+    with torch.no_grad():
+        last.weight.mul_(100.0)
+        return float(network(torch.rand(2, 1, 32, 32))[:, 0].std())
 
 
 class TestMultiResUNet:
@@ -75,6 +84,12 @@ class TestMultiResUNet:
         logits = build_multiresunet(spec).eval()(slices)
 
         assert logits.shape == (2, len(spec.outputs), 32, 48)
+
+    def test_a_normalised_head_holds_the_spread_of_logits_at_one(self):
+        assert spread_of_logits("norm") == pytest.approx(1.0, rel=0.05)
+
+    def test_a_bare_head_lets_logits_spread(self):
+        assert spread_of_logits("bias") > 20.0
 
     def test_normalises_after_the_relu_of_a_sum(self):
         block = MultiResBlock(3, (2, 2, 2)).eval()

@@ -1,7 +1,8 @@
 """MultiResUNet as its authors published it (Ibtehaz & Rahman 2020, Keras).
 
 The order is the reference's: sums pass ReLU, then BatchNorm; the convolutions'
-own BatchNorm has no scale; the output layer has BatchNorm too.
+own BatchNorm has no scale; the output layer has BatchNorm too, unless the spec
+says otherwise.
 """
 
 import torch
@@ -107,7 +108,10 @@ class MultiResUNet(nn.Module):
         self.decoder = nn.ModuleList(
             MultiResBlock(2 * nominal[stage], blocks[stage]) for stage in below
         )
-        self.head = ConvNorm(leaving[0], len(spec.outputs) * spec.stem**2, 1)
+        channels = leaving[0], len(spec.outputs) * spec.stem**2
+        self.head: nn.Module = (
+            ConvNorm(*channels, 1) if spec.head == "norm" else nn.Conv2d(*channels, 1)
+        )
         self.apply(_initialise)
 
     def forward(self, slices: Tensor) -> Tensor:
