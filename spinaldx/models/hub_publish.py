@@ -93,10 +93,14 @@ def publish_bundle(
     with open_hub(options, what) as (api, session):
         is_private = _make_repository(api, session, repo_id, public=public)
         _check_tag_is_free(api, session, repo_id, tag)
-        commit = ask(session, lambda: _upload(api, bundle, repo_id))
+        commit = ask(session, lambda: _upload(api, bundle, repo_id), writes=True)
         source = HubSource(repo_id, commit)
         _check_upload(api, session, source, bundle)
-        ask(session, lambda: api.create_tag(repo_id, tag=tag, revision=commit))
+        ask(
+            session,
+            lambda: api.create_tag(repo_id, tag=tag, revision=commit),
+            writes=True,
+        )
     return Published(source, tag, describe_bundle(bundle, source), is_private)
 
 
@@ -160,7 +164,11 @@ def _make_repository(
     try:
         info = ask(session, lambda: api.repo_info(repo_id))
     except RepositoryNotFoundError:
-        ask(session, lambda: api.create_repo(repo_id, private=not public))
+        ask(
+            session,
+            lambda: api.create_repo(repo_id, private=not public),
+            writes=True,
+        )
         info = ask(session, lambda: api.repo_info(repo_id))
     is_private = bool(info.private)
     if not is_private and not public:

@@ -7,6 +7,7 @@ imported only when something is to be sent; it takes 0.15 s.
 
 import errno
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -148,26 +149,36 @@ class HubSession(httpx2.Client):
         self,
         call: Callable[[], _Result],
         is_done: Callable[[], bool] = lambda: True,
+        most_tries: float = math.inf,
     ) -> _Result:
-        """Make a call that reads; repeat it while the server may recover.
+        """Make a call; repeat it while the server may recover.
 
         Args:
             call: May fail half way, and then be made again.
             is_done: Whether what it returned is all there is.
+            most_tries: For a call of several requests, whose first success would
+                give patience back for ever; 1 for what must not be done twice.
 
         Raises:
             HubError: If the server gave nothing for too long.
+            httpx2.TransportError: As the last try did.
+            HfHubHTTPError: If the server refuses, or as the last try did.
         """
+        tries = 0
         while True:
+            tries += 1
             started, failures = time.monotonic(), self.patience.failures
             try:
                 result = call()
             except httpx2.TransportError as error:
+                if tries >= most_tries:
+                    raise
                 # An error of the request itself has been counted by `send`.
                 if self.patience.failures == failures:
                     self.fail(started, error)
             except hub_errors.HfHubHTTPError as error:
-                if error.response.status_code not in _PASSING_STATUS:
+                is_passing = error.response.status_code in _PASSING_STATUS
+                if not is_passing or tries >= most_tries:
                     raise
             else:
                 if is_done():
@@ -217,14 +228,21 @@ def open_hub(options: HubOptions, what: str) -> Iterator[tuple[HfApi, HubSession
         huggingface_hub.close_session()
 
 
-def ask(session: HubSession, call: Callable[[], _Result]) -> _Result:
+def ask(
+    session: HubSession, call: Callable[[], _Result], *, writes: bool = False
+) -> _Result:
     """Make a call to the hub's API and parse its answer.
+
+    Args:
+        session: From `open_hub`.
+        call: Asks and parses.
+        writes: Whether it changes the hub, and so must not be made twice.
 
     Raises:
         HubError: If the answer is not one of a hub, or none came.
     """
     try:
-        return session.persist(call)
+        return session.persist(call, most_tries=1 if writes else _MOST_FAILURES)
     except hub_errors.HfHubHTTPError:
         raise
     except (ValueError, TypeError, KeyError, AttributeError) as error:

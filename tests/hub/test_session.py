@@ -101,3 +101,19 @@ class TestEnvironment:
         monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
 
         assert cli_hub.hub_options().cache == tmp_path
+
+
+def test_a_call_of_several_requests_is_not_repeated_for_ever():
+    session = hub_session.HubSession(OPTIONS, Patience(1e6))
+    calls = []
+
+    def fail_late():
+        calls.append(1)
+        # As after a first page that came.
+        session.patience.succeed()
+        message = "the second page is cut"
+        raise httpx2.ReadError(message)
+
+    with session, pytest.raises(httpx2.ReadError):
+        hub_session.ask(session, fail_late)
+    assert len(calls) == 4
