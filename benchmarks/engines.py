@@ -1,14 +1,17 @@
 """Engines side by side: full-width networks, 11 slices and 5 lesion crops of 256x256.
 
 Every way to compute is run once a round, so that a busy machine slows all alike.
-Processor seconds count what the process got and so survive other load; the share
-of the machine's own matrix multiply is taken from them.
+Processor seconds count what the process got and so survive other load, though only
+with --threads 1: torch's threads burn the processor while they wait for each other.
+The share of the machine's own matrix multiply is taken from them. The first round
+is slower, it compiles.
 
     python benchmarks/engines.py --rounds 5
 """
 
 import argparse
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -149,7 +152,10 @@ def engine_ways(bundle, slices, crops, flop):
             if engine == "openvino" and precision not in native_precisions():
                 continue
             networks = open_networks(
-                bundle, "cpu", precision, EngineOptions(engine=engine)
+                bundle,
+                "cpu",
+                precision,
+                EngineOptions(engine=engine, threads=torch.get_num_threads()),
             )
             name = f"spinaldx, {engine}"
             yield Way(
@@ -177,7 +183,7 @@ def matrix_ways():
 
 
 def all_ways(folder):
-    """Every way to compute, warmed up."""
+    """Every way to compute."""
     segmenter = settled(build_multiresunet(MultiResUNetSpec()))
     classifier = settled(build_densenet(DenseNetSpec()))
     bundle = full_width_bundle(folder, segmenter, classifier)
@@ -186,15 +192,12 @@ def all_ways(folder):
         "segment": flop_of(segmenter, slices),
         "classify": flop_of(classifier, crops),
     }
-    ways = [
+    return [
         *matrix_ways(),
         *torch_ways("segment", build_multiresunet, segmenter, slices, flop["segment"]),
         *torch_ways("classify", build_densenet, classifier, crops, flop["classify"]),
         *engine_ways(bundle, np.asarray(slices), np.asarray(crops), flop),
     ]
-    for way in ways:
-        way.run()
-    return ways
 
 
 def table(ways):
@@ -245,12 +248,17 @@ def chosen(way, job, kind):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
     with tempfile.TemporaryDirectory() as folder:
         ways = all_ways(Path(folder))
-        for _ in range(rounds):
+        for done in range(options.rounds):
             for way in ways:
                 way.measure()
+                # So that a run that is cut short has not been for nothing.
+                figures = f"{way.precision}: {way.seconds[-1]:.3f} s"
+                print(done, way.job, way.name, figures, file=sys.stderr, flush=True)
     print(f"{torch.get_num_threads()} threads, torch {torch.__version__}\n")
     print("\n".join((*table(ways), "", *gains(ways))))
 

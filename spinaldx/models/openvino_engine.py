@@ -25,6 +25,7 @@ from spinaldx.models.networks import (
 )
 from spinaldx.models.openvino_graph import (
     Core,
+    Model,
     classifier_model,
     open_core,
     segmentation_model,
@@ -34,6 +35,9 @@ from spinaldx.records import Float32Array, Task
 
 _HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 _CAPABILITIES = {"fp32": "FP32", "bf16": "BF16", "fp16": "FP16"}
+
+# A setting that OpenVINO does not document and may drop.
+_SNIPPETS = "SNIPPETS_MODE"
 
 # OpenVINO has no types for the checker.
 _Request = Any
@@ -121,7 +125,9 @@ def _settings(precision: str, options: EngineOptions) -> dict[str, Any]:
         "NUM_STREAMS": 1,
         # Fusing chains of small operations into generated kernels doubles the time
         # that DenseNet takes to compile and gains nothing when it runs.
-        "SNIPPETS_MODE": "DISABLE",
+        _SNIPPETS: "DISABLE",
+        # Two shards on one machine would pin their threads to the same cores.
+        "ENABLE_CPU_PINNING": False,
     }
     if options.threads > 0:
         settings["INFERENCE_NUM_THREADS"] = options.threads
@@ -143,8 +149,17 @@ def _compile(
         network = bundle.classifiers[Task(part)].network
         model = classifier_model(network, tensors, bundle.crop.shape)
     with _named_errors():
-        compiled = core.compile_model(model, "CPU", settings)
-        return compiled.create_infer_request()
+        return _compile_model(core, model, settings).create_infer_request()
+
+
+def _compile_model(core: Core, model: Model, settings: Mapping[str, Any]) -> Any:  # noqa: ANN401 - OpenVINO has no types
+    try:
+        return core.compile_model(model, "CPU", settings)
+    except RuntimeError as error:
+        if _SNIPPETS not in str(error):
+            raise
+    known = {name: value for name, value in settings.items() if name != _SNIPPETS}
+    return core.compile_model(model, "CPU", known)
 
 
 @contextlib.contextmanager

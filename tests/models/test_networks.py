@@ -240,12 +240,10 @@ class TestOpenNetworks:
         assert list(tmp_path.iterdir())
 
     def test_takes_the_threads_asked_for(self, tiny_bundle):
-        before = torch.get_num_threads()
+        open_networks(tiny_bundle, "cpu", options=EngineOptions("torch", threads=2))
 
-        open_networks(tiny_bundle, "cpu", options=EngineOptions("torch", threads=1))
-
-        assert torch.get_num_threads() == 1
-        torch.set_num_threads(before)
+        assert torch.get_num_threads() == 2
+        torch.set_num_threads(1)
 
 
 class TestChoosePrecision:
@@ -374,6 +372,39 @@ class TestErrorsOfTheEngines:
             engine.segment(images(1, 1, 32, 32))
         assert type(caught.value) is kind
         assert "\n" not in caught.value.message
+
+
+class PickyCore:
+    """An OpenVINO that lacks one setting, or fails for another reason."""
+
+    def __init__(self, complaint):
+        self.complaint = complaint
+        self.asked = []
+
+    def compile_model(self, model, device, settings):
+        self.asked.append(set(settings))
+        if self.complaint in settings:
+            message = f"Unsupported property {self.complaint}"
+            raise RuntimeError(message)
+        return "compiled"
+
+
+class TestSettingsOfOpenVino:
+    def test_does_without_the_undocumented_one(self):
+        core = PickyCore("SNIPPETS_MODE")
+
+        compiled = openvino_engine._compile_model(
+            core, None, {"SNIPPETS_MODE": "DISABLE", "NUM_STREAMS": 1}
+        )
+
+        assert compiled == "compiled"
+        assert core.asked[-1] == {"NUM_STREAMS"}
+
+    def test_needs_the_others(self):
+        with pytest.raises(RuntimeError, match="NUM_STREAMS"):
+            openvino_engine._compile_model(
+                PickyCore("NUM_STREAMS"), None, {"NUM_STREAMS": 1}
+            )
 
 
 _REAL_PROCESS = """
