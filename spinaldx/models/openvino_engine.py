@@ -123,8 +123,8 @@ def _settings(precision: str, options: EngineOptions) -> dict[str, Any]:
         "INFERENCE_PRECISION_HINT": _HINTS[precision],
         # One image at a time on all threads.
         "NUM_STREAMS": 1,
-        # Fusing chains of small operations into generated kernels doubles the time
-        # that DenseNet takes to compile and gains nothing when it runs.
+        # Fusing chains of small operations into generated kernels takes DenseNet
+        # half as long again to compile and gains nothing when it runs.
         _SNIPPETS: "DISABLE",
         # Two shards on one machine would pin their threads to the same cores.
         "ENABLE_CPU_PINNING": False,
