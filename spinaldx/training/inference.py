@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from spinaldx.errors import UsageError
 from spinaldx.models import ClassifierOutput
 from spinaldx.records import Float32Array, Task
 
@@ -40,7 +39,7 @@ class SegmentationInTraining:
         """Refuse: there are no classifiers yet."""
         del crops
         message = f"{task.value} is not trained yet."
-        raise UsageError(message)
+        raise RuntimeError(message)
 
     def close(self) -> None:
         """Do nothing; the network belongs to the training run."""

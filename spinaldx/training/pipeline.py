@@ -232,13 +232,20 @@ class Run:
         }
 
     def _make_crops(self, maker: CropMaker) -> dict[str, CropSample]:
+        splits = (Split.TRAIN, Split.VALIDATION, Split.CALIBRATION)
         patients = [
             patient
-            for split in (Split.TRAIN, Split.VALIDATION, Split.CALIBRATION)
+            for split in splits
             for patient in self.cohort.patients[split]
             if not patient.is_healthy
         ]
-        made = (maker.make(one) for one in self._watched("Cutting crops", patients))
+        learned = {one.name for one in self.cohort.patients[Split.TRAIN]}
+        is_truth = self.options.classifier.mask_source is MaskSource.TRUTH
+        made = (
+            # Held-out patients are scored as they will be used: on predicted masks.
+            maker.make(one, predicted=not (is_truth and one.name in learned))
+            for one in self._watched("Cutting crops", patients)
+        )
         return {one.case: one for one in made if one.truth or one.predicted}
 
     def _objective(

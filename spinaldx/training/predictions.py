@@ -89,9 +89,11 @@ class CropMaker:
     choice: MaskChoice
     crop: CropSpec
 
-    def make(self, patient: Patient) -> CropSample:
-        """Return a diseased patient's crops with both kinds of mask."""
-        kinds: dict[str, list[CropSet]] = {_TRUTH: [], _PREDICTED: []}
+    def make(self, patient: Patient, *, predicted: bool = True) -> CropSample:
+        """Return a diseased patient's crops, with predicted masks too if wanted."""
+        kinds: dict[str, list[CropSet]] = {_TRUTH: []}
+        if predicted:
+            kinds[_PREDICTED] = []
         for row in patient.rows:
             series = read_series(row)
             keys = {kind: self._key(series, kind) for kind in kinds}
@@ -101,17 +103,16 @@ class CropMaker:
                 count = len(self.cache.read(key, _CROPS))
                 kinds[kind] += [CropSet(key, count)] if count else []
         disease = Disease(patient.diagnosis)
-        truth, predicted = tuple(kinds[_TRUTH]), tuple(kinds[_PREDICTED])
-        return CropSample(patient.name, disease, truth, predicted)
+        truth, found = tuple(kinds[_TRUTH]), tuple(kinds.get(_PREDICTED, ()))
+        return CropSample(patient.name, disease, truth, found)
 
     def _store(self, series: LoadedSeries, keys: Mapping[str, str]) -> None:
         segmentation = self.segmenter.segment(series.volume)
-        masks = {
-            _TRUTH: series.lesion,
-            _PREDICTED: mark(segmentation, series.volume, self.choice),
-        }
         for kind, key in keys.items():
-            crops = self._cut(series.volume, masks[kind], segmentation.cord_probability)
+            lesion = series.lesion
+            if kind == _PREDICTED:
+                lesion = mark(segmentation, series.volume, self.choice)
+            crops = self._cut(series.volume, lesion, segmentation.cord_probability)
             self.cache.store_arrays(key, {_CROPS: crops.astype(np.float16)})
 
     def _cut(

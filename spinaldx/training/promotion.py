@@ -161,9 +161,9 @@ def judge(
     """Decide whether a new bundle is better than the old one.
 
     It must know more than nothing (no lesion anywhere; a quarter for each disease)
-    in every figure its training changed, be better than the old bundle in at least
-    one of them, and worse in none; each by the 95 % interval of the paired
-    difference over the same patients.
+    about diseased patients in every figure its training changed, be better than the
+    old bundle in at least one of them, and worse in none; each by the 95 % interval
+    of the paired difference over the same patients.
 
     Args:
         new: Marks by patient.
@@ -171,8 +171,12 @@ def judge(
         stage: What was trained.
     """
     names = [name for name in JUDGED[stage] if _values(new, name).size]
-    nothing = {patient: _know_nothing(marks) for patient, marks in new.items()}
-    against_nothing = {name: _difference(new, nothing, name) for name in names}
+    # Of a healthy patient, who knows nothing knows all: they are left out here.
+    diseased = {name: marks for name, marks in new.items() if marks.classes is not None}
+    nothing = dict.fromkeys(diseased, Marks(0.0, _NO_KNOWLEDGE, is_right=False))
+    against_nothing = {
+        name: _difference(diseased, nothing, name) for name in names if diseased
+    }
     against_old = {name: _difference(new, old, name) for name in names if old}
     is_promoted, reason = _decide(against_nothing, against_old, has_old=bool(old))
     figures = {name: paired_interval(_values(new, name)) for name in names}
@@ -198,13 +202,6 @@ def _decide(
     if not any(interval.is_above_zero for interval in against_old.values()):
         return False, "It is not better than the old bundle."
     return True, "It is better than the old bundle."
-
-
-def _know_nothing(marks: Marks) -> Marks:
-    """Return what marking nothing and guessing would score on the same patient."""
-    if marks.classes is None:
-        return Marks(1.0, None, None)
-    return Marks(0.0, _NO_KNOWLEDGE, is_right=False)
 
 
 def _values(marks: Mapping[str, Marks], name: str) -> NDArray[np.float64]:

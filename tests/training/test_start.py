@@ -23,7 +23,7 @@ class TestFindStart:
         first, again, other = (
             start.build(SEGMENTATION, seed).state_dict() for seed in (1, 1, 2)
         )
-        name = "head.conv.weight"
+        name = "encoder.0.first.conv.weight"
 
         assert torch.equal(first[name], again[name])
         assert not torch.equal(first[name], other[name])
