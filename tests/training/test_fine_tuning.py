@@ -18,7 +18,13 @@ from spinaldx.study import read_cases
 from spinaldx.training import pipeline
 from spinaldx.training.cases import read_volume
 from spinaldx.training.fine_tuning import check_table, fine_tune
-from spinaldx.training.options import Budget, Stage
+from spinaldx.training.options import (
+    Budget,
+    ClassifierOptions,
+    Learning,
+    MaskSource,
+    Stage,
+)
 
 FILES = sorted(["segmentation.safetensors", *(f"{t.value}.safetensors" for t in Task)])
 
@@ -111,6 +117,21 @@ class TestStages:
 
         assert bundle.segmentation == old.segmentation
         assert set(bundle.metrics["training"]) == {task.value for task in Task}
+
+    def test_true_masks_and_an_own_learning_rate(self, cohort, finished, tmp_path):
+        request = tiny_request(
+            cohort,
+            tmp_path / "out",
+            stage=Stage.CLASSIFICATION,
+            init=str(finished[0].out),
+            budget=Budget(epochs=0.1),
+            classifier=ClassifierOptions(mask_source=MaskSource.TRUTH),
+            learning=Learning(batch_size=2, accumulate=2, learning_rate=0.5),
+        )
+        fine_tune(request, Listener())
+        rates = (tmp_path / "out" / "history.csv").read_text()
+
+        assert "ms_vs_nmosd" in rates
 
     def test_untrained_classifiers_decide_nothing(self, cohort, finished, tmp_path):
         bundle = self.tune(cohort, finished, tmp_path, Stage.SEGMENTATION, "scratch")

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import safetensors.torch
 import torch
@@ -28,8 +30,11 @@ class TestFindStart:
         assert torch.equal(first[name], again[name])
         assert not torch.equal(first[name], other[name])
 
-    def test_from_scratch_nothing_is_expected(self):
-        network = find_start(options()).build(SEGMENTATION, 0).eval()
+    @pytest.mark.parametrize("head", ["norm", "bias"])
+    def test_from_scratch_nothing_is_expected(self, head):
+        start = find_start(options())
+        spec = replace(start.segmentation, head=head)
+        network = replace(start, segmentation=spec).build(SEGMENTATION, 0).eval()
 
         probability = torch.sigmoid(network(torch.rand(1, 1, 64, 64)))
 
