@@ -126,8 +126,8 @@ def open_networks(
     """
     options = options or EngineOptions()
     if precision not in PRECISIONS:
-        message = f"Unknown precision {precision!r}; known: {', '.join(PRECISIONS)}."
-        raise UsageError(message)
+        message = f"Unknown precision {precision!r}."
+        raise UsageError(message, hint=f"Known are {', '.join(PRECISIONS)}.")
     if _engine_for(device, options) == "openvino":
         # Late: only the engine that runs is imported.
         from spinaldx.models.openvino_engine import OpenVinoNetworks  # noqa: PLC0415

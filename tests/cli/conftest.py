@@ -21,6 +21,11 @@ def studies(tmp_path_factory, patient):
     image = nib.Nifti1Image(volume.voxels.astype(np.int16), volume.affine_ras)
     (folder / "good").mkdir()
     nib.save(image, folder / "good" / "t2w.nii.gz")
+    # Masks of random networks are noise, which takes long to draw.
+    drawn = nib.Nifti1Image(patient.stations[0].lesion, volume.affine_ras)
+    masks = folder.parent / f"{folder.name}-masks" / "good"
+    masks.mkdir(parents=True)
+    nib.save(drawn, masks / "t2w.nii.gz")
     (folder / "bad").mkdir()
     (folder / "bad" / "t2w.nii.gz").write_bytes(b"no image at all")
     return folder

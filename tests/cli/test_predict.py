@@ -20,8 +20,10 @@ def results(studies, tiny_bundle, tmp_path_factory):
 
 
 def predicting(studies, out, bundle, *words):
-    weights = str(bundle.folder)
-    return ["predict", str(studies), "-o", str(out), "--weights", weights, *words]
+    root = studies.parent if studies.name in {"good", "bad"} else studies
+    masks = root.parent / f"{root.name}-masks"
+    common = ["--weights", str(bundle.folder), "--masks", str(masks)]
+    return ["predict", str(studies), "-o", str(out), *common, *words]
 
 
 class TestPredict:
