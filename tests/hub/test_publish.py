@@ -220,7 +220,23 @@ def results_of(folder):
     }
 
 
-def test_the_round_trip_changes_no_byte(hub, folder, study, store, spinaldx, tmp_path):
+@pytest.fixture
+def trained(tmp_path):
+    """The folder of a bundle that a tiny `fine-tune` wrote."""
+    pytest.importorskip("torch")
+    import training_cases  # noqa: PLC0415 - imports torch
+
+    from spinaldx.training.fine_tuning import fine_tune  # noqa: PLC0415 - as above
+
+    table = training_cases.write_cohort(tmp_path / "cohort")
+    request = training_cases.tiny_request(table, tmp_path / "trained")
+    return fine_tune(request, training_cases.Listener()).bundle.folder
+
+
+def test_the_round_trip_of_a_trained_bundle_changes_no_byte(
+    hub, trained, study, store, spinaldx, tmp_path
+):
+    folder = trained
     manifest = tmp_path / "manifest.json"
     words = ("predict", study, "--no-report", "--threads", 1, "-o")
     before = spinaldx(*words, tmp_path / "before", "--weights", folder)
