@@ -1,5 +1,6 @@
 """What holds for every command."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -65,10 +66,11 @@ def test_no_option_bears_a_default_that_is_a_secret_or_a_path_of_this_machine():
         assert str(Path.home()) not in shown
 
 
-def test_completion_can_be_shown():
+def test_shells_get_a_completion_script():
     done = subprocess.run(
-        [sys.executable, "-m", "spinaldx", "--show-completion", "bash"],
+        [sys.executable, "-m", "spinaldx"],
+        env={**os.environ, "_SPINALDX_COMPLETE": "source_bash"},
         capture_output=True, text=True, check=False,
     )  # fmt: skip
 
-    assert "spinaldx" in done.stdout + done.stderr
+    assert "complete -o" in done.stdout
