@@ -51,10 +51,10 @@ class AugmentationOptions:
     log_gain: float = 0.15
     contrast: float = 0.3
     log_bias: float = 0.25
-    noise: float = 0.10
+    noise: float = 0.06
     blur_px: float = 1.0
-    coarseness: float = 2.0
-    frequency: float = 0.4
+    coarseness: float = 1.6
+    frequency: float = 0.25
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -25,6 +25,10 @@ _SETTLING_STEPS = 5
 _MEASURED_STEPS = 20
 
 _LARGEST_GRADIENT = 1.0
+
+# Figures of a few patients differ by so much by chance; of two such, the later
+# weights are kept, since the learning rate only falls.
+_CHANCE = 0.005
 _AVERAGING = 0.998
 
 
@@ -318,7 +322,8 @@ class _Run:
     def _note(self, figures: tuple[float, ...]) -> None:
         standing, step = self.standing, self.standing.step
         is_better = figures > standing.best
-        if is_better:
+        is_kept = is_better or figures[0] >= standing.best[0] - _CHANCE
+        if is_kept:
             self.best = _copied(self.average)
         loss, pace = self.meter.lap()
         progress = self.plan.progress(step)
@@ -334,7 +339,7 @@ class _Run:
         )
         self.standing = dataclasses.replace(
             standing,
-            best=figures if is_better else standing.best,
+            best=figures if is_kept else standing.best,
             since_best=0 if is_better else standing.since_best + 1,
             history=(*standing.history, row),
         )

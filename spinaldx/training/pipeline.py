@@ -44,7 +44,7 @@ _PREDICTED_SHARES = {
 }
 
 # Validation during training looks at so many patients at most, of all diagnoses.
-_WATCHED_PATIENTS = 12
+_WATCHED_PATIENTS = 24
 
 State = Mapping[str, Tensor]
 

@@ -92,6 +92,16 @@ class TestTrain:
         assert trained.steps == 40
         assert trained.figures == (max(row.figure for row in trained.history),)
 
+    def test_of_figures_equal_but_for_chance_the_later_weights_are_kept(self, tmp_path):
+        kept = run(tmp_path / "a", Line([0.500, 0.300, 0.400, 0.497]))
+        last = run(tmp_path / "b", Line([0.1, 0.2, 0.3, 0.4]))
+        first = run(tmp_path / "c", Line([0.500, 0.300, 0.400, 0.490]))
+
+        assert kept.figures == (0.497,)
+        assert same(kept, last)
+        assert first.figures == (0.5,)
+        assert not same(first, last)
+
     def test_keeps_the_weights_of_the_best_validation(self, tmp_path):
         early = run(tmp_path / "a", Line([0.9, 0.1, 0.2, 0.3]))
         late = run(tmp_path / "b", Line([0.1, 0.2, 0.3, 0.4]))
