@@ -43,12 +43,19 @@ def run(arguments: Sequence[str]) -> int:
         app.app(args=list(arguments), prog_name="spinaldx")
     except SystemExit as stop:
         if isinstance(stop, Interrupted):
-            console.show_interruption()
+            console.show_interruption(_to_go_on(arguments))
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     except SpinalDxError as error:
         console.show_error(error)
         return error.exit_code
     return 0
+
+
+def _to_go_on(arguments: Sequence[str]) -> str:
+    """Say what to type after an interruption."""
+    if "fine-tune" in arguments and "--resume" not in arguments:
+        return "Run the same command with --resume to go on."
+    return "Run the same command again to go on."
 
 
 def _interrupt(signal_number: int, _frame: FrameType | None) -> None:

@@ -45,9 +45,9 @@ def show_error(error: SpinalDxError) -> None:
         console.print(f"[bold]Hint:[/] {printable(error.hint)}")
 
 
-def show_interruption() -> None:
-    """Say that the run was stopped from outside and can go on later."""
-    messages().print("Stopped. Run the same command again to go on.")
+def show_interruption(to_go_on: str) -> None:
+    """Say that the run was stopped from outside, and how it goes on."""
+    messages().print(f"Stopped. {to_go_on}")
 
 
 def note(text: str, *, quiet: bool = False) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from spinaldx.errors import OutputError
 from spinaldx.files import write_bytes
-from spinaldx.report.prediction_json import COLUMNS
+from spinaldx.report.prediction_json import COLUMNS, FAILED
 
 STUDIES_CSV = "studies.csv"
 PREDICTION_JSON = "prediction.json"
@@ -26,13 +26,14 @@ def update_studies_csv(out: Path) -> None:
     """Write `studies.csv` anew from every complete or failed study of a folder.
 
     Several processes may finish together: each takes a lock, then reads all
-    studies there are, so the last one to write has seen everything.
+    studies there are, so the last one to write has seen everything. A study whose
+    result cannot be read has a row that says so: it must not stop the others.
 
     Raises:
-        OutputError: If the folder cannot be written or a result not be read.
+        OutputError: If the folder cannot be written.
     """
     with studies_lock(out):
-        rows = [_cells(record) for record in read_records(out)]
+        rows = [_cells(_record_or_reason(folder)) for folder in study_folders(out)]
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(COLUMNS)
@@ -84,6 +85,14 @@ def read_record(folder: Path) -> dict[str, Any]:
         message = f"{folder.name}/{path.name} is not a result."
         raise OutputError(message, hint="Run the study again with --overwrite.")
     return record
+
+
+def _record_or_reason(folder: Path) -> Mapping[str, Any]:
+    try:
+        return read_record(folder)
+    except OutputError as error:
+        message = f"{error.message} {error.hint}"
+        return {"study": folder.name, "status": FAILED, "message": message}
 
 
 def guard_cell(text: str) -> str:

@@ -49,6 +49,13 @@ def test_interruptions_end_with_128_and_the_signal(number, monkeypatch, capsys):
     assert "Run the same command again" in capsys.readouterr().err
 
 
+def test_an_interrupted_training_goes_on_with_resume(monkeypatch, capsys):
+    monkeypatch.setattr(app, "app", raising(Interrupted(signal.SIGINT)))
+    run(["fine-tune", "cases.csv"])
+
+    assert "with --resume to go on" in capsys.readouterr().err
+
+
 def test_a_bug_is_not_hidden(monkeypatch):
     monkeypatch.setattr(app, "app", raising(KeyError("x")))
 

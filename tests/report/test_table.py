@@ -56,6 +56,17 @@ class TestUpdateStudiesCsv:
             "false",
         )
 
+    def test_a_result_that_cannot_be_read_has_a_row_that_says_so(self, tmp_path):
+        write_case(case_of(study="a"), tmp_path / "a", NO_PDF)
+        (tmp_path / "b").mkdir()
+        (tmp_path / "b" / "prediction.json").write_text("{cut")
+        update_studies_csv(tmp_path)
+        whole, cut = rows_of(tmp_path)
+
+        assert whole["status"] == "complete"
+        assert (cut["study"], cut["status"]) == ("b", "failed")
+        assert cut["message"].startswith("Cannot read b/prediction.json.")
+
     def test_of_an_empty_folder_is_a_header(self, tmp_path):
         update_studies_csv(tmp_path / "new")
 
