@@ -15,6 +15,10 @@ import numpy as np
 
 from spinaldx.records import Disease
 
+# Shares of lesions as bright as fluid, and of those outside of their disease's range.
+_AS_FLUID = 0.12
+_OUTSIDE = 0.1
+
 Extent = tuple[float, float]
 Section = tuple[float, float]
 
@@ -119,15 +123,22 @@ def _look(
 
 
 def _ratio(rng: np.random.Generator, low: float, high: float) -> float:
-    """Draw a brightness, mostly within the range, sometimes well outside."""
-    if _chance(rng, 0.1):
+    """Draw a brightness, mostly within the range, sometimes well outside.
+
+    One lesion in eight is as bright as fluid: heavily weighted sequences show some
+    so, and a network that never saw one takes it for fluid.
+    """
+    kind = rng.random()
+    if kind < _AS_FLUID:
+        return float(rng.uniform(1.8, 4.2))
+    if kind < _AS_FLUID + _OUTSIDE:
         return float(rng.uniform(1.08, 2.4))
     middle, spread = (low + high) / 2, (high - low) / 3.2
     return float(max(rng.normal(middle, spread), 1.07))
 
 
 def _cyst_ratio(rng: np.random.Generator) -> float:
-    return float(rng.uniform(1.8, 3.3))
+    return float(rng.uniform(1.8, 4.0))
 
 
 class _Shape(TypedDict):
@@ -275,7 +286,7 @@ def _tumour_bulk(rng: np.random.Generator) -> _Bulk:
 
 def _ependymoma(rng: np.random.Generator, extent: Extent, section: Section) -> Recipe:
     cysts, core = _polar_cysts(rng, extent, section, 0.55)
-    ratio = _ratio(rng, 1.1, 1.7)
+    ratio = _ratio(rng, 1.25, 2.1)
     bodies = []
     if _chance(rng, 0.7):
         bodies += _oedema(rng, extent, section, ratio)
@@ -302,7 +313,7 @@ def _ependymoma(rng: np.random.Generator, extent: Extent, section: Section) -> R
 
 def _astrocytoma(rng: np.random.Generator, extent: Extent, section: Section) -> Recipe:
     cysts, core = _polar_cysts(rng, extent, section, 0.22)
-    ratio = _ratio(rng, 1.35, 2.1)
+    ratio = _ratio(rng, 1.45, 2.5)
     bodies = _oedema(rng, extent, section, ratio) if _chance(rng, 0.65) else []
     if bodies:
         core = _shorter(rng, core, 0.22)
@@ -372,7 +383,7 @@ def _ms(rng: np.random.Generator, extent: Extent, section: Section) -> Recipe:
 
 def _ms_range(rng: np.random.Generator) -> tuple[float, float]:
     # Half of the plaques can hardly be seen on T2w (AJNR 2016, section 6b).
-    return (1.08, 1.3) if _chance(rng, 0.5) else (1.2, 1.65)
+    return (1.1, 1.32) if _chance(rng, 0.5) else (1.3, 1.85)
 
 
 def _nmosd(rng: np.random.Generator, extent: Extent, section: Section) -> Recipe:
@@ -387,7 +398,7 @@ def _nmosd(rng: np.random.Generator, extent: Extent, section: Section) -> Recipe
             **place,
             bluntness=rng.uniform(1.6, 4.0),
             margin_mm=float(rng.choice((rng.uniform(0.5, 1.4), rng.uniform(1.2, 3.5)))),
-            ratio=_ratio(rng, 1.2, 1.8),
+            ratio=_ratio(rng, 1.25, 1.95),
             look=_look(rng, rng.uniform(0.05, 0.28), rng.uniform(0.1, 0.45)),
         )
     ]

@@ -21,6 +21,10 @@ from spinaldx.simulation.station import (
 from spinaldx.simulation.tissues import draw_tissues
 from spinaldx.simulation.variation import draw_variation
 
+# About one diseased patient in a thousand has a lesion too small for any voxel to be
+# half full of it; such a patient is drawn anew.
+_ATTEMPTS = 10
+
 
 @dataclass(frozen=True, slots=True)
 class PatientOptions:
@@ -112,7 +116,17 @@ def simulate_patient(
         One to three stations with masks. About 1 to 3 seconds.
     """
     chosen = options or PatientOptions()
-    person, build, stations = _generators(seed)
+    for attempt in range(_ATTEMPTS):
+        patient = _simulate_once(case, _generators(seed, attempt), chosen)
+        if patient.disease is None or any(one.lesion.any() for one in patient.stations):
+            break
+    return patient
+
+
+def _simulate_once(
+    case: str, generators: list[np.random.Generator], chosen: PatientOptions
+) -> SimulatedPatient:
+    person, build, stations = generators
     plan = _draw_case(person, chosen)
     spine = draw_spine(build, plan.age, plan.sex)
     lesions, spine = draw_lesions(build, plan, spine, chosen.contrast_factor)
@@ -144,7 +158,9 @@ def simulate_patient(
     )
 
 
-def _generators(seed: np.random.SeedSequence) -> list[np.random.Generator]:
+def _generators(
+    seed: np.random.SeedSequence, attempt: int
+) -> list[np.random.Generator]:
     # Not `seed.spawn`: that would change the caller's sequence.
     return [
         np.random.default_rng(
@@ -152,7 +168,7 @@ def _generators(seed: np.random.SeedSequence) -> list[np.random.Generator]:
                 entropy=seed.entropy, spawn_key=(*seed.spawn_key, number)
             )
         )
-        for number in range(3)
+        for number in range(3 * attempt, 3 * attempt + 3)
     ]
 
 

@@ -23,7 +23,7 @@ from spinaldx.training.options import SegmentationOptions
 _ROOM = 1.4
 
 # Where a window's centre comes from: inside the cord, or anywhere.
-_CORD_SHARE = 0.6
+_CORD_SHARE = 0.75
 
 _INSIDE = 0.5
 _INSIDE_BYTE = 128

@@ -176,3 +176,12 @@ def test_below_the_conus_there_is_no_cord():
     discs = np.argwhere(station.levels == 122) @ station.volume.affine_ras[2, :3]
 
     assert not rows.size or rows.min() > discs.mean()
+
+
+def test_a_diseased_patient_has_a_lesion_voxel():
+    # Drawn once, this one's only lesion filled no voxel to the half.
+    seed = np.random.SeedSequence(20261124, spawn_key=(129,))
+    patient = simulate_patient("case", seed)
+
+    assert patient.disease is not None
+    assert any(station.lesion.any() for station in patient.stations)
