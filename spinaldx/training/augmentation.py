@@ -19,8 +19,10 @@ from spinaldx.records import Float32Array
 
 _BRIGHTEST = 2.0
 
-# Knots of the random bias field and of the random bend, rows by columns.
-_BIAS_KNOTS = (5, 4)
+# Knots of the random fields of brightness and of the random bend, rows by columns.
+# Streaks are long along the spine and three pixels wide.
+_BIAS_KNOTS = (7, 5)
+_STREAK_KNOTS = (5, 44)
 _BEND_KNOTS = (6, 4)
 
 
@@ -36,7 +38,11 @@ class AugmentationOptions:
         log_gamma: Largest log of the exponent.
         log_gain: Largest log of the factor on all intensities.
         contrast: Largest relative change of contrast about the mean.
-        log_bias: Standard deviation of the log bias field.
+        log_bias: Largest standard deviation of the log bias field.
+        bias_frequency: How often there is a bias field: a brighter stretch of cord
+            beside brighter fluid is no lesion, and only this teaches it.
+        log_streaks: Largest standard deviation of the log of streaks along the
+            spine, as tracts and ghosts make them.
         noise: Largest standard deviation of the added noise.
         blur_px: Largest standard deviation of the blur along one axis.
         coarseness: Largest factor by which one axis loses resolution.
@@ -50,7 +56,9 @@ class AugmentationOptions:
     log_gamma: float = 0.35
     log_gain: float = 0.15
     contrast: float = 0.3
-    log_bias: float = 0.25
+    log_bias: float = 0.35
+    bias_frequency: float = 0.7
+    log_streaks: float = 0.08
     noise: float = 0.06
     blur_px: float = 1.0
     coarseness: float = 1.6
@@ -68,7 +76,9 @@ class Changes:
         gamma: (N,).
         gain: (N,).
         contrast: (N,).
-        log_bias: Log bias field at coarse knots, (N, 1, 5, 4).
+        log_bias: Log bias field at coarse knots, (N, 1, 7, 5).
+        log_streaks: Log of the streaks at knots dense across the spine,
+            (N, 1, 5, 44).
         noise: Standard deviations, (N,).
         blur_px: Standard deviations along rows and columns, (N, 2).
         coarseness: Loss of resolution along rows and columns, (N, 2), 1 or more.
@@ -81,6 +91,7 @@ class Changes:
     gain: Float32Array
     contrast: Float32Array
     log_bias: Float32Array
+    log_streaks: Float32Array
     noise: Float32Array
     blur_px: Float32Array
     coarseness: Float32Array
@@ -95,8 +106,8 @@ def draw_changes(
     def spread(*shape: int) -> Float32Array:
         return generator.uniform(-1.0, 1.0, (count, *shape)).astype(np.float32)
 
-    def rare(*shape: int) -> Float32Array:
-        fires = generator.random((count, *shape)) < options.frequency
+    def rare(*shape: int, frequency: float = options.frequency) -> Float32Array:
+        fires = generator.random((count, *shape)) < frequency
         return fires.astype(np.float32)
 
     def bell(*shape: int) -> Float32Array:
@@ -110,7 +121,14 @@ def draw_changes(
         gamma=np.exp(spread() * rare() * options.log_gamma),
         gain=np.exp(spread() * options.log_gain),
         contrast=1.0 + spread() * rare() * options.contrast,
-        log_bias=bell(1, *_BIAS_KNOTS) * rare(1, 1, 1) * options.log_bias,
+        log_bias=bell(1, *_BIAS_KNOTS)
+        * np.abs(spread(1, 1, 1))
+        * rare(1, 1, 1, frequency=options.bias_frequency)
+        * options.log_bias,
+        log_streaks=bell(1, *_STREAK_KNOTS)
+        * np.abs(spread(1, 1, 1))
+        * rare(1, 1, 1)
+        * options.log_streaks,
         noise=np.abs(spread()) * rare() * options.noise,
         blur_px=blur,
         coarseness=coarse,
@@ -168,7 +186,9 @@ def change_appearance(images: Tensor, changes: Changes) -> Tensor:
     images = change_gamma(images, changes.gamma)
     images = change_contrast(images, changes.contrast)
     height, width = images.shape[2:]
-    images = images * torch.exp(_smooth(changes.log_bias, (height, width)))
+    shading = _smooth(changes.log_bias, (height, width))
+    streaks = _smooth(changes.log_streaks, (height, width))
+    images = images * torch.exp(shading + streaks)
     images = images * _per_window(changes.gain)
     images = soften(images, changes)
     noisy = add_noise(images, changes.noise, changes.noise_seed)

@@ -27,6 +27,7 @@ NOTHING = AugmentationOptions(
     log_gain=0,
     contrast=0,
     log_bias=0,
+    log_streaks=0,
     noise=0,
     blur_px=0,
     coarseness=1,
@@ -152,6 +153,22 @@ class TestIntensities:
 
         assert biased.min() > 0.2
         assert biased.diff(dim=2).abs().max() < 0.1
+
+    def test_bias_has_a_frequency_of_its_own(self):
+        drawn = changes(400, replace(NOTHING, log_bias=0.3, bias_frequency=0.7))
+        shaded = drawn.log_bias.any(axis=(1, 2, 3)).mean()
+
+        assert shaded == pytest.approx(0.7, abs=0.08)
+
+    def test_streaks_run_along_the_spine(self):
+        streaked = change_appearance(
+            torch.ones(2, 1, 192, 128), only(log_streaks=0.08, bias_frequency=0.0)
+        )
+
+        across = streaked.diff(dim=3).abs().mean()
+        along = streaked.diff(dim=2).abs().mean()
+        assert across > 5 * along > 0
+        assert streaked.mean() == pytest.approx(1.0, abs=0.03)
 
     def test_outside_the_field_of_view_stays_zero(self):
         images = picture()
