@@ -130,7 +130,7 @@ class SegmentationOptions:
     patch: tuple[int, int] = (192, 128)
     batch_size: int = 8
     learning_rate: float = 2e-3
-    healthy_share: float = 0.4
+    healthy_share: float = 0.5
     time_share: float = 0.65
 
 

@@ -58,6 +58,28 @@ class TestSegmentationLoss:
         assert logits.grad[1, 1].abs().max() == 0.0
 
 
+def test_what_is_a_lesion_in_four_of_ten_cases_is_not_marked():
+    # Thirty windows: a certain lesion in a hundredth of the pixels, and as large a
+    # place that is a lesion in thirteen of them and looks the same in all.
+    truth = torch.zeros(30, 1, 64, 64)
+    truth[:, :, :8, :5] = 1.0
+    truth[:13, :, 20:28, :5] = 1.0
+    logits = torch.tensor([-4.0, 0.0, 0.0], requires_grad=True)
+    optimizer = torch.optim.Adam([logits], lr=0.1)
+    for _ in range(200):
+        answer = logits[0].expand(30, 1, 64, 64).clone()
+        answer[:, :, :8, :5] = logits[1]
+        answer[:, :, 20:28, :5] = logits[2]
+        optimizer.zero_grad()
+        segmentation_loss(answer, truth, torch.ones(30, 1)).backward()
+        optimizer.step()
+    nothing, certain, unsure = torch.sigmoid(logits.detach())
+
+    assert nothing < 0.02
+    assert certain > 0.95
+    assert 0.35 < unsure < 0.5
+
+
 def test_classification_loss_of_certainty_and_ignorance():
     classes = torch.tensor([0, 1])
 
