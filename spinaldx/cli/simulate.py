@@ -26,6 +26,15 @@ def simulate(
     seed: Annotated[
         int, typer.Option(min=0, help="Same seed, same bytes, any --workers.")
     ] = 0,
+    contrast: Annotated[
+        float,
+        typer.Option(
+            min=0.1, max=5.0, help="Of lesions against cord, 1 as usual; 1.6 is clear."
+        ),
+    ] = 1.0,
+    noise: Annotated[
+        float, typer.Option(min=0.0, max=5.0, help="Of the images, 1 as usual.")
+    ] = 1.0,
     file_format: Annotated[
         FileFormat, typer.Option("--format", help="NIfTI files, or DICOM studies.")
     ] = FileFormat.NIFTI,
@@ -41,11 +50,13 @@ def simulate(
     Example: `spinaldx simulate cohort -n 40 --seed 1`
     """
     from spinaldx.simulation import cohort  # noqa: PLC0415 - imports scipy
+    from spinaldx.simulation.patient import PatientOptions  # noqa: PLC0415 - as above
 
+    chosen = PatientOptions(contrast_factor=contrast, noise_factor=noise)
     with progress.bar("Simulating", patients, quiet=quiet) as advance:
         table = cohort.simulate_cohort(
             out,
-            patients=patients,
+            patients=[chosen] * patients,
             seed=seed,
             file_format=file_format.value,
             workers=workers,
