@@ -4,7 +4,7 @@ One round is one call for all studies, then one call each; medians over rounds.
 Processor seconds are those of the program's processes. The results of both ways
 must have the same bytes.
 
-    python benchmarks/batch.py image.nii.gz --weights phantom-v0 --rounds 3
+    python benchmarks/batch.py image.nii.gz --rounds 3
 """
 
 import argparse
@@ -19,6 +19,8 @@ from pathlib import Path
 
 import nibabel
 import numpy as np
+
+from spinaldx.cli.options import DEFAULT_WEIGHTS
 
 
 def write_studies(image, folder, count):
@@ -37,7 +39,11 @@ def write_studies(image, folder, count):
 
 def predict(inputs, out, options):
     command = [sys.executable, "-m", "spinaldx", "predict", *map(str, inputs)]
-    subprocess.run([*command, "-o", str(out), "-q", *options], check=True)
+    subprocess.run(
+        [*command, "-o", str(out), "-q", *options],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
 
 
 def measured(work):
@@ -75,7 +81,7 @@ def one_round(studies, folder, options):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("image", type=Path, help="a sagittal T2w NIfTI file")
-    parser.add_argument("--weights", default="phantom-v0")
+    parser.add_argument("--weights", default=DEFAULT_WEIGHTS)
     parser.add_argument("--studies", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--no-report", action="store_true")

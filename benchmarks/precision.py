@@ -5,7 +5,7 @@ on each other engine and precision of this processor, and prints the Dice of the
 masks and how many answers differ. `auto` may leave fp32 only where the median Dice is
 at least 0.99 and no answer outside of the margin changes.
 
-    python benchmarks/precision.py [--weights phantom-v1] [--patients 40] [--threads 2]
+    python benchmarks/precision.py [--weights NAME|DIR] [--patients 40] [--threads 2]
 """
 
 import argparse
@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from spinaldx.cascade import run_case
+from spinaldx.cli.options import DEFAULT_WEIGHTS
 from spinaldx.errors import DeviceError
 from spinaldx.models import EngineOptions, find_bundle, open_networks
 from spinaldx.records import Diagnosis, Disease
@@ -52,7 +53,7 @@ def dice(first, second):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--weights", default="phantom-v1")
+    parser.add_argument("--weights", default=DEFAULT_WEIGHTS)
     parser.add_argument("--patients", type=int, default=40)
     parser.add_argument("--threads", type=int, default=0)
     arguments = parser.parse_args()

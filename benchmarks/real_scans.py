@@ -19,6 +19,7 @@ import numpy as np
 from matplotlib import image as reader
 from scipy import ndimage
 
+from spinaldx.cli.options import DEFAULT_WEIGHTS
 from spinaldx.models import Bundle, Networks, find_bundle, open_networks
 from spinaldx.records import Volume
 from spinaldx.stages.lesions import LesionOptions, keep_lesions, main_cord
@@ -213,7 +214,7 @@ def painted(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--weights", default="phantom-v0")
+    parser.add_argument("--weights", default=DEFAULT_WEIGHTS)
     parser.add_argument("--repeats", type=int, default=4)
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()

@@ -6,8 +6,8 @@ cord. Sixty are for training (with their own validation), twenty are never shown
 `fine-tune` runs from the bundle and from scratch with the same minutes; then the old
 bundle, the fine-tuned one and the one from scratch segment the twenty.
 
-    python benchmarks/shifted_domain.py WORK --init phantom-v0 --minutes 20 --threads 2
-    python benchmarks/shifted_domain.py WORK --init phantom-v0 --shuffle --minutes 5
+    python benchmarks/shifted_domain.py WORK --minutes 20 --threads 2
+    python benchmarks/shifted_domain.py WORK --shuffle --minutes 5
 
 `--shuffle` trains on shuffled diagnoses instead and shows that the bundle is not
 promoted. Everything lies in WORK; run again, it goes on.
@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
+from spinaldx.cli.options import DEFAULT_WEIGHTS
 from spinaldx.errors import NotPromotedError
 from spinaldx.models import find_bundle
 from spinaldx.simulation.cohort import simulate_cohort
@@ -129,7 +130,7 @@ def compare(bundles, patients, threads):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("work", type=Path)
-    parser.add_argument("--init", default="phantom-v0")
+    parser.add_argument("--init", default=DEFAULT_WEIGHTS)
     parser.add_argument("--network", default="small")
     parser.add_argument("--minutes", type=float, default=20.0)
     parser.add_argument("--threads", type=int, default=2)

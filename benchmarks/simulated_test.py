@@ -6,7 +6,7 @@ a threshold on intensity inside the cord output, the best of six on these very
 patients, which flatters it. Take a seed that was never used; a second look at the
 same patients is no test any more.
 
-    python benchmarks/simulated_test.py WORK --weights phantom-v1 --seed 20261224
+    python benchmarks/simulated_test.py WORK --seed 20261224
 """
 
 import argparse
@@ -19,6 +19,7 @@ import numpy as np
 from scipy import ndimage
 
 from spinaldx.batch import BatchSettings, plan, run
+from spinaldx.cli.options import DEFAULT_WEIGHTS
 from spinaldx.evaluation import EvaluationOptions, evaluate
 from spinaldx.models import Bundle, EngineOptions, Networks, find_bundle, open_networks
 from spinaldx.records import Disease, Volume
@@ -121,7 +122,7 @@ def baseline(table: Path, bundle: Bundle, threads: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("work", type=Path)
-    parser.add_argument("--weights", default="phantom-v1")
+    parser.add_argument("--weights", default=DEFAULT_WEIGHTS)
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2)

@@ -4,6 +4,7 @@ Processor seconds count what the process got and so survive other load.
 
     python benchmarks/simulation.py --patients 30
     python benchmarks/simulation.py --sheet docs/simulation-sheet.png
+    python benchmarks/simulation.py --contrast ms --patients 48
 """
 
 import argparse
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from scipy import ndimage
 
 from spinaldx.grid import GridSpec, labels_to_grid, to_grid
 from spinaldx.records import Disease
@@ -61,6 +63,39 @@ def measure_stream(count):
     print(f"  slices a processor second     {count / processor:8.1f}")
 
 
+def contrasts_of(number, disease):
+    """Return contrast-to-noise and ratio to the cord nearby of each lesion."""
+    options = PatientOptions(disease=Disease(disease))
+    seed = np.random.SeedSequence(777, spawn_key=(number,))
+    found = []
+    for station in simulate_patient("case", seed, options).stations:
+        voxels = station.volume.voxels
+        shape = np.full(3, 3)
+        shape[station.volume.slice_axis] = 1
+        flat = np.ones(shape)
+        inner = ndimage.binary_erosion(station.cord > 0, flat, iterations=2)
+        around = ndimage.binary_dilation(station.lesion > 0, flat, iterations=2)
+        labels, count = ndimage.label(station.lesion)
+        for lesion in (labels == n for n in range(1, count + 1)):
+            near = ndimage.binary_dilation(lesion, flat, iterations=12)
+            near &= inner & ~around
+            if lesion.sum() >= 5 and near.sum() >= 20:
+                difference = voxels[lesion].mean() - voxels[near].mean()
+                ratio = voxels[lesion].mean() / voxels[near].mean()
+                found.append((difference / voxels[near].std(), ratio))
+    return found
+
+
+def measure_contrast(disease, count, workers):
+    with ProcessPoolExecutor(workers) as pool:
+        made = pool.map(contrasts_of, range(count), [disease] * count)
+        noise_ratios, ratios = np.array([one for many in made for one in many]).T
+    low, middle, high = np.percentile(ratios, (25, 50, 75))
+    print(f"{len(ratios)} lesions of {count} patients with {disease}")
+    print(f"  contrast-to-noise below 1.5   {(noise_ratios < 1.5).mean():8.2f}")
+    print(f"  ratio to cord, quartiles      {low:.2f} {middle:.2f} {high:.2f}")
+
+
 def draw_sheet(path):
     """24 simulated patients: the four diseases and healthy ones, lesions outlined."""
     figure = Figure(figsize=(16, 8.6), facecolor="black")
@@ -99,9 +134,13 @@ def main():
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--slices", type=int, default=300)
     parser.add_argument("--sheet", type=Path)
+    parser.add_argument("--contrast", choices=[one.value for one in Disease])
     arguments = parser.parse_args()
     if arguments.sheet:
         draw_sheet(arguments.sheet)
+        return
+    if arguments.contrast:
+        measure_contrast(arguments.contrast, arguments.patients, arguments.workers)
         return
     measure_patients(arguments.patients, arguments.workers)
     measure_stream(arguments.slices)

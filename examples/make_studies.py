@@ -2,7 +2,8 @@
 
     python examples/make_studies.py [FOLDER]
 
-The matrices are small so that the studies fit into the repository.
+The matrices are small so that the studies fit into the repository. Those in it are of
+an earlier simulator (commit 856f330 and before): made anew, they are other images.
 """
 
 import argparse

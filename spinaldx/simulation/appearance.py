@@ -382,8 +382,8 @@ def _ms(rng: np.random.Generator, extent: Extent, section: Section) -> Recipe:
 
 
 def _ms_range(rng: np.random.Generator) -> tuple[float, float]:
-    # Half of the plaques can hardly be seen on T2w (AJNR 2016, section 6b).
-    return (1.1, 1.32) if _chance(rng, 0.5) else (1.3, 1.85)
+    # Most of the plaques can hardly be seen on T2w (AJNR 2016, section 6b).
+    return (1.06, 1.24) if _chance(rng, 0.6) else (1.2, 1.65)
 
 
 def _nmosd(rng: np.random.Generator, extent: Extent, section: Section) -> Recipe:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import fft
 from scipy.ndimage import gaussian_filter1d
 from scipy.spatial import cKDTree
@@ -195,6 +196,10 @@ def _plan_station(
         middle = (extent[0] + extent[1]) / 2
         centre = float(np.clip(centre, middle - slack, middle + slack))
     width, share = _draw_width(rng, height, is_wide=protocol.is_wide)
+    turn = float(rng.normal(0, 0.11))
+    if extent is not None:
+        ends = _behind_mm(spine, centre, turn, np.array(extent))
+        width = max(width, _least_width(ends, share))
     pixel = max(protocol.pixel_mm, max(height, width) / _LARGEST_MATRIX)
     return StationPlan(
         region=region,
@@ -206,10 +211,28 @@ def _plan_station(
         slices=protocol.slices,
         thickness_mm=protocol.thickness_mm,
         spacing_mm=protocol.thickness_mm * (1 + protocol.gap),
-        turn=float(rng.normal(0, 0.11)),
+        turn=turn,
         tilt=(float(rng.normal(0, 0.025)), float(rng.normal(0, 0.03))),
         off_mm=float(rng.normal(0, 3.0)),
     )
+
+
+def _behind_mm(
+    spine: Spine, centre_mm: float, turn: float, s: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return how far behind the middle of a turned field places of the canal lie."""
+    y, z = (
+        np.interp(s, spine.s, line) - np.interp(centre_mm, spine.s, line)
+        for line in (spine.y, spine.z)
+    )
+    return np.asarray(-(np.cos(turn) * y + np.sin(turn) * z))
+
+
+def _least_width(behind_mm: NDArray[np.float64], front_share: float) -> float:
+    """Return the width from which on a field holds the places with a margin."""
+    before = (_MARGIN_MM - behind_mm.min()) / front_share
+    behind = (_MARGIN_MM + behind_mm.max()) / (1.0 - front_share)
+    return float(max(before, behind))
 
 
 def _draw_width(

@@ -21,10 +21,6 @@ from spinaldx.simulation.station import (
 from spinaldx.simulation.tissues import draw_tissues
 from spinaldx.simulation.variation import draw_variation
 
-# About one diseased patient in a thousand has a lesion too small for any voxel to be
-# half full of it; such a patient is drawn anew.
-_ATTEMPTS = 10
-
 
 @dataclass(frozen=True, slots=True)
 class PatientOptions:
@@ -116,17 +112,7 @@ def simulate_patient(
         One to three stations with masks. About 1 to 3 seconds.
     """
     chosen = options or PatientOptions()
-    for attempt in range(_ATTEMPTS):
-        patient = _simulate_once(case, _generators(seed, attempt), chosen)
-        if patient.disease is None or any(one.lesion.any() for one in patient.stations):
-            break
-    return patient
-
-
-def _simulate_once(
-    case: str, generators: list[np.random.Generator], chosen: PatientOptions
-) -> SimulatedPatient:
-    person, build, stations = generators
+    person, build, stations = _generators(seed)
     plan = _draw_case(person, chosen)
     spine = draw_spine(build, plan.age, plan.sex)
     lesions, spine = draw_lesions(build, plan, spine, chosen.contrast_factor)
@@ -158,9 +144,7 @@ def _simulate_once(
     )
 
 
-def _generators(
-    seed: np.random.SeedSequence, attempt: int
-) -> list[np.random.Generator]:
+def _generators(seed: np.random.SeedSequence) -> list[np.random.Generator]:
     # Not `seed.spawn`: that would change the caller's sequence.
     return [
         np.random.default_rng(
@@ -168,7 +152,7 @@ def _generators(
                 entropy=seed.entropy, spawn_key=(*seed.spawn_key, number)
             )
         )
-        for number in range(3 * attempt, 3 * attempt + 3)
+        for number in range(3)
     ]
 
 

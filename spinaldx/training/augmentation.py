@@ -39,8 +39,8 @@ class AugmentationOptions:
         log_gain: Largest log of the factor on all intensities.
         contrast: Largest relative change of contrast about the mean.
         log_bias: Largest standard deviation of the log bias field.
-        bias_frequency: How often there is a bias field: a brighter stretch of cord
-            beside brighter fluid is no lesion, and only this teaches it.
+        bias_frequency: How often there is a bias field; it teaches that a brighter
+            stretch of cord beside brighter fluid is no lesion.
         log_streaks: Largest standard deviation of the log of streaks along the
             spine, as tracts and ghosts make them.
         noise: Largest standard deviation of the added noise.

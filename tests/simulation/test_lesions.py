@@ -91,7 +91,7 @@ class TestRecipes:
             for disease in (Disease.MS, Disease.ASTROCYTOMA)
         }
 
-        assert 1.2 < ratios[Disease.MS] < 1.55
+        assert 1.15 < ratios[Disease.MS] < 1.45
         assert ratios[Disease.ASTROCYTOMA] > ratios[Disease.MS] + 0.15
 
 

@@ -178,10 +178,10 @@ def test_below_the_conus_there_is_no_cord():
     assert not rows.size or rows.min() > discs.mean()
 
 
-def test_a_diseased_patient_has_a_lesion_voxel():
-    # Drawn once, this one's only lesion filled no voxel to the half.
+def test_a_narrow_turned_field_is_widened_to_hold_the_lesion():
+    # Without that this one's lesion of 49 mm lay beside the image.
     seed = np.random.SeedSequence(20261124, spawn_key=(129,))
     patient = simulate_patient("case", seed)
 
-    assert patient.disease is not None
+    assert patient.disease is Disease.ASTROCYTOMA
     assert any(station.lesion.any() for station in patient.stations)
