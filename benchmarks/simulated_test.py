@@ -56,7 +56,7 @@ def predict(table: Path, out: Path, bundle: Bundle, threads: int) -> None:
     settings = BatchSettings(
         out=out, bundle=bundle, engine=EngineOptions(threads=threads), report=False
     )
-    outcome = run(plan(find_studies([table]), settings))
+    outcome = run(plan(find_studies([table]), settings), settings)
     print(f"predict: {dict(outcome.counts)}")
 
 
