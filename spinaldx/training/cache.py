@@ -19,7 +19,7 @@ from spinaldx.grid import GridSpec, labels_to_grid, to_grid
 from spinaldx.records import Float32Array, Volume
 
 # Raise when what is stored for the same input changes.
-_FORMAT = 2
+_FORMAT = 3
 
 # A pixel counts as inside from this share on.
 _INSIDE = 0.5
@@ -78,6 +78,7 @@ class CachedSeries:
         key: Name of its files.
         shape: (S, H, W) on the grid.
         lesion_slices: Slices with at least one lesion pixel.
+        cord_slices: Slices with at least one cord pixel, none without cord masks.
         has_cord: Whether a cord mask is stored.
         pixel_mm3: Volume that one grid pixel stands for.
         facts: Of the source.
@@ -86,6 +87,7 @@ class CachedSeries:
     key: str
     shape: tuple[int, int, int]
     lesion_slices: tuple[int, ...]
+    cord_slices: tuple[int, ...]
     has_cord: bool
     pixel_mm3: float
     facts: SeriesFacts
@@ -117,10 +119,12 @@ class SeriesCache:
         value = json.loads(path.read_text(encoding="utf-8"))
         slices, height, width = value.pop("shape")
         lesion_slices = tuple(value.pop("lesion_slices"))
+        cord_slices = tuple(value.pop("cord_slices"))
         facts = SeriesFacts(**value.pop("facts"))
         return CachedSeries(
             shape=(slices, height, width),
             lesion_slices=lesion_slices,
+            cord_slices=cord_slices,
             facts=facts,
             **value,
         )
@@ -138,15 +142,18 @@ class SeriesCache:
             "image": image.pixels.astype(np.float16),
             "lesion": _bytes(lesion),
         }
+        cord_slices: tuple[int, ...] = ()
         if series.cord is not None:
-            arrays["cord"] = _bytes(labels_to_grid(series.cord, image.transform))
+            cord = labels_to_grid(series.cord, image.transform)
+            arrays["cord"] = _bytes(cord)
+            cord_slices = _slices_with(cord)
         for name, array in arrays.items():
             self._write(key, name, array)
-        inside = (lesion >= _INSIDE).any(axis=(1, 2))
         stored = CachedSeries(
             key=key,
             shape=image.transform.shape,
-            lesion_slices=tuple(np.flatnonzero(inside).tolist()),
+            lesion_slices=_slices_with(lesion),
+            cord_slices=cord_slices,
             has_cord=series.cord is not None,
             pixel_mm3=spec.pixel_mm**2 * image.transform.spacing_mm[0],
             facts=gather_facts(series),
@@ -181,6 +188,11 @@ class SeriesCache:
     def _write(self, key: str, name: str, array: NDArray[np.generic]) -> None:
         with atomic_writer(self._path(key, name)) as stream:
             np.save(stream, array, allow_pickle=False)
+
+
+def _slices_with(shares: Float32Array) -> tuple[int, ...]:
+    inside = (shares >= _INSIDE).any(axis=(1, 2))
+    return tuple(np.flatnonzero(inside).tolist())
 
 
 def _bytes(shares: Float32Array) -> NDArray[np.uint8]:

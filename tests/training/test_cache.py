@@ -45,7 +45,13 @@ class TestSeriesCache:
         assert cache.find("key") == stored
         assert stored.shape == (5, 64, 64)
         assert stored.lesion_slices == (2, 3)
+        assert stored.cord_slices == (1, 2, 3)
         assert stored.pixel_mm3 == pytest.approx(3.0)
+
+    def test_without_a_cord_mask_no_slice_shows_cord(self, cache, series):
+        stored = cache.store("key", replace(series, cord=None), GRID)
+
+        assert stored.cord_slices == ()
 
     def test_unknown_is_none(self, cache):
         assert cache.find("key") is None

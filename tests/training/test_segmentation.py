@@ -80,6 +80,26 @@ class TestMakeBatch:
 
         assert drawn.count("astrocytoma") == pytest.approx(100, abs=25)
 
+    def test_healthy_slices_mostly_show_cord(self, cache):
+        # Of five slices three show cord, two of them without lesion in the patient.
+        training = [sample(cache, "ms", 1), sample(cache, "healthy", 2)]
+        made = objective(cache, training)
+        generator = np.random.default_rng(0)
+        drawn = [made._healthy_slice(generator) for _ in range(400)]
+        shows = [index in one.series.cord_slices for one, index in drawn]
+        lesions = [index in one.series.lesion_slices for one, index in drawn]
+
+        # 0.75, and of the rest 1 of 3 in the patient, 3 of 5 in the healthy one.
+        assert np.mean(shows) == pytest.approx(0.87, abs=0.05)
+        assert not any(lesions)
+
+    def test_healthy_slices_without_cord_masks_are_drawn_evenly(self, cache):
+        made = objective(cache, [sample(cache, "healthy", 2, cord=False)])
+        generator = np.random.default_rng(0)
+        drawn = [made._healthy_slice(generator)[1] for _ in range(400)]
+
+        assert np.bincount(drawn, minlength=5).min() > 50
+
     def test_without_a_cord_mask_the_cord_is_unknown(self, cache):
         made = objective(cache, [sample(cache, "ms", 1, cord=False)])
 
