@@ -22,9 +22,15 @@ from spinaldx.training.options import SegmentationOptions
 # Windows are cut this much larger, so that turning leaves no empty corners.
 _ROOM = 1.4
 
-# Where a window's healthy slice and its centre come from: with cord in it, or anywhere.
-# Of the slices without lesion one in five shows cord (216 of 1,094, simulated); drawn
-# evenly they leave five lesions for one healthy cord, and cords are marked on suspicion.
+# Where the slice of a window without lesion comes from: with cord in it, one or two
+# slices beside the cord, or anywhere. Of the slices without lesion one in five shows
+# cord (216 of 1,094, simulated); drawn evenly they leave five lesions for one healthy
+# cord, and cords are marked on suspicion. Beside it lie the slices that graze the cord.
+_WITH_CORD_SHARE = 0.6
+_BESIDE_SHARE = 0.25
+_BESIDE = 2
+
+# Where a window's centre comes from: inside what is marked, or anywhere.
 _CORD_SHARE = 0.75
 
 _INSIDE = 0.5
@@ -146,7 +152,10 @@ class SegmentationObjective:
         cord = None
         if series.has_cord:
             cord = np.asarray(self.cache.read(series.key, "cord")[index])
-        marked = lesion if index in series.lesion_slices else cord
+        marked = lesion
+        if index not in series.lesion_slices and series.cord_slices:
+            near = min(series.cord_slices, key=lambda at: abs(at - index))
+            marked = np.asarray(self.cache.read(series.key, "cord")[near])
         centre = self._centre(generator, marked, lesion.shape)
         image = self.cache.read(series.key, "image")[index]
         height, width = self.options.patch
@@ -166,24 +175,29 @@ class SegmentationObjective:
 
     def _healthy_slice(self, generator: np.random.Generator) -> tuple[Sample, int]:
         sample = self._others[generator.integers(len(self._others))]
-        lesion_slices = set(sample.series.lesion_slices)
-        with_cord = [i for i in sample.series.cord_slices if i not in lesion_slices]
-        if with_cord and generator.random() < _CORD_SHARE:
-            return sample, with_cord[generator.integers(len(with_cord))]
-        slices = [i for i in range(sample.series.shape[0]) if i not in lesion_slices]
-        return sample, slices[generator.integers(len(slices))]
+        series = sample.series
+        slices = set(range(series.shape[0])) - set(series.lesion_slices)
+        with_cord = slices & set(series.cord_slices)
+        near = {at + by for at in with_cord for by in range(-_BESIDE, _BESIDE + 1)}
+        beside = near & (slices - with_cord)
+        drawn = generator.random()
+        if drawn < _WITH_CORD_SHARE:
+            chosen = with_cord or slices
+        else:
+            chosen = (drawn < _WITH_CORD_SHARE + _BESIDE_SHARE and beside) or slices
+        return sample, sorted(chosen)[generator.integers(len(chosen))]
 
     def _centre(
         self,
         generator: np.random.Generator,
-        marked: NDArray[np.uint8] | None,
+        marked: NDArray[np.uint8],
         shape: tuple[int, ...],
     ) -> tuple[int, int]:
         """Choose a window's centre: near what is marked, or anywhere."""
         height, width = self.options.patch
         jitter = generator.uniform(-0.35, 0.35, 2) * (height, width)
-        inside = np.flatnonzero(marked >= _INSIDE_BYTE) if marked is not None else None
-        if inside is not None and len(inside) and generator.random() < _CORD_SHARE:
+        inside = np.flatnonzero(marked >= _INSIDE_BYTE)
+        if len(inside) and generator.random() < _CORD_SHARE:
             place = inside[generator.integers(len(inside))]
             row, column = divmod(int(place), shape[1])
             return int(row + jitter[0]), int(column + jitter[1])

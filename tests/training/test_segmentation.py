@@ -7,6 +7,7 @@ from torch import nn
 from training_cases import draw_patient
 
 from spinaldx.grid import GridSpec
+from spinaldx.training import segmentation
 from spinaldx.training.cache import LoadedSeries, SeriesCache
 from spinaldx.training.options import SegmentationOptions
 from spinaldx.training.segmentation import (
@@ -80,18 +81,51 @@ class TestMakeBatch:
 
         assert drawn.count("astrocytoma") == pytest.approx(100, abs=25)
 
-    def test_healthy_slices_mostly_show_cord(self, cache):
-        # Of five slices three show cord, two of them without lesion in the patient.
-        training = [sample(cache, "ms", 1), sample(cache, "healthy", 2)]
-        made = objective(cache, training)
+    def test_healthy_slices_mostly_show_cord_or_lie_beside_it(self, cache):
+        # Of slices 0 to 4, 1 to 3 show cord; 0 and 4 lie beside it.
+        made = objective(cache, [sample(cache, "healthy", 2)])
         generator = np.random.default_rng(0)
-        drawn = [made._healthy_slice(generator) for _ in range(400)]
-        shows = [index in one.series.cord_slices for one, index in drawn]
-        lesions = [index in one.series.lesion_slices for one, index in drawn]
+        drawn = [made._healthy_slice(generator)[1] for _ in range(600)]
+        counts = np.bincount(drawn, minlength=5)
 
-        # 0.75, and of the rest 1 of 3 in the patient, 3 of 5 in the healthy one.
-        assert np.mean(shows) == pytest.approx(0.87, abs=0.05)
-        assert not any(lesions)
+        # 0.6, and three in five of the 0.15 drawn from anywhere.
+        assert counts[1:4].sum() / 600 == pytest.approx(0.69, abs=0.05)
+        assert counts[0] == pytest.approx(counts[4], rel=0.5)
+
+    def test_no_slice_with_lesion_is_drawn_as_healthy(self, cache):
+        patient = sample(cache, "ms", 1)
+        made = objective(cache, [patient])
+        generator = np.random.default_rng(0)
+        drawn = {made._healthy_slice(generator)[1] for _ in range(200)}
+
+        assert drawn == set(range(5)) - set(patient.series.lesion_slices)
+
+    def test_windows_beside_the_cord_are_centred_where_it_would_be(
+        self, cache, monkeypatch
+    ):
+        patient = sample(cache, "healthy", 2)
+        made = objective(cache, [patient], patch=(20, 10))
+        monkeypatch.setattr(
+            SegmentationObjective, "_healthy_slice", lambda *_: (patient, 0)
+        )
+        columns = []
+        monkeypatch.setattr(
+            segmentation,
+            "window_of",
+            lambda stack, centre, shape: (
+                columns.append(centre[1]) or np.zeros(shape, np.float32)
+            ),
+        )
+        generator = np.random.default_rng(0)
+        for _ in range(200):
+            made._draw_window(generator)
+
+        # The cord's columns of slice 1, 3.5 to either side; a quarter from anywhere.
+        low, high = np.flatnonzero(
+            cache.read(patient.series.key, "cord")[1].any(axis=0)
+        )[[0, -1]]
+        near = [low - 4 <= column <= high + 4 for column in columns]
+        assert np.mean(near) > 0.75
 
     def test_healthy_slices_without_cord_masks_are_drawn_evenly(self, cache):
         made = objective(cache, [sample(cache, "healthy", 2, cord=False)])
