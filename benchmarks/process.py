@@ -7,6 +7,10 @@ peak memory of the process with and without report, `spinaldx --help`, and where
 time goes. Rounds are interleaved; medians and minima are printed.
 
     python benchmarks/process.py [--rounds 5] [--network fast|reference]
+                                 [--precision fp32|bf16]
+
+bf16 is what `auto` takes for a bundle that lists it in `fast_precision` (after a
+recorded comparison) on a processor with such units.
 """
 
 import argparse
@@ -82,7 +86,7 @@ class Run:
     peak_mb: float
 
 
-def random_bundle(folder: Path, network: str) -> Bundle:
+def random_bundle(folder: Path, network: str, precision: str) -> Bundle:
     torch.manual_seed(0)
     preset = PRESETS[network]
     parts = {
@@ -96,6 +100,7 @@ def random_bundle(folder: Path, network: str) -> Bundle:
         training_data="simulated",
         segmentation=SegmentationPart(preset.segmentation, GridSpec(), 0.5, 30.0),
         classifiers=parts, crop=CropSpec(),
+        fast_precision=() if precision == "fp32" else (precision,),
     )  # fmt: skip
     networks = {"segmentation": build_multiresunet(preset.segmentation)}
     networks |= {task.value: build_densenet(DenseNetSpec()) for task in Task}
@@ -166,10 +171,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--network", choices=sorted(PRESETS), default="fast")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
-        bundle = random_bundle(folder / "bundle", arguments.network)
+        bundle = random_bundle(
+            folder / "bundle", arguments.network, arguments.precision
+        )
         study, drawn = write_study(folder)
         program = [sys.executable, "-m", "spinaldx"]
         common = [
