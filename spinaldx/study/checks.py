@@ -10,6 +10,9 @@ body, brighter than its surroundings. Each step is one line of morphology:
 4. the skin's fat is left out: nothing within 12 mm of the air counts;
 5. what is left is measured against the body's median intensity.
 
+The body is what is brighter than a share of the brightest; where that leaves hardly
+anything, as in images weighted so heavily that only fluid is bright, of the tissue.
+
 Error rates on real and simulated images: `docs/decisions/0012-reading-images.md`.
 """
 
@@ -34,10 +37,12 @@ _SLICE_MM, _MOST_SLICES = 4.0, 11
 _WIDEST_MM, _SHORTEST_TALL_MM, _SKIN_MM, _HOLE_MM = 26, 30, 12, 9
 _TILTS = (-0.5, -0.25, 0.0, 0.25, 0.5)
 _AIR_SHARE = 0.08
+# In heavily weighted images fluid alone is bright: what is a tenth of it is fluid too.
+_LEAST_BODY, _LEAST_TISSUE = 0.1, 0.02
 _MEASURED_ROWS = 60
 
 # Fluid over the body's median: T2w images reach 1.2 to 9, T1w ones 0.5 to 4.
-_REFUSED_BELOW, _DOUBTFUL_BELOW = 1.0, 1.4
+_REFUSED_BELOW, _DOUBTFUL_BELOW, _DOUBTFUL_ABOVE = 1.0, 1.4, 15.0
 # Share of the image's height along which the fluid is seen.
 _SEEN_FROM, _DOUBTFUL_SHARE, _REFUSED_SHARE = 0.8, 0.45, 0.15
 
@@ -115,6 +120,9 @@ def _spine_flags(volume: Volume) -> tuple[QualityFlag, ...]:
     if column.contrast < _DOUBTFUL_BELOW or column.share < _DOUBTFUL_SHARE:
         text = "The fluid around the cord is hardly seen; is it a T2w spine?"
         return (QualityFlag("spine_doubtful", text),)
+    if column.contrast > _DOUBTFUL_ABOVE:
+        text = "Hardly anything but fluid is seen; lesions in the cord may not be."
+        return (QualityFlag("spine_doubtful", text),)
     return ()
 
 
@@ -125,7 +133,7 @@ def find_fluid_column(volume: Volume) -> FluidColumn:
         Contrast and share; both 0 where there is none.
     """
     stack = _millimetre_stack(volume)
-    body = stack > _AIR_SHARE * float(np.percentile(stack, 99.5))
+    body = _find_body(stack)
     median = float(np.median(stack[body])) if body.any() else 0.0
     if median <= 0:
         return FluidColumn(0.0, 0.0)
@@ -147,6 +155,15 @@ def find_fluid_column(volume: Volume) -> FluidColumn:
     best = np.sort(contrasts)[-3:]
     shares = (found > _SEEN_FROM).mean(axis=1)
     return FluidColumn(float(best.mean()), float(shares.max()))
+
+
+def _find_body(stack: Float32Array) -> NDArray[np.bool_]:
+    """Tell body from air; in images of fluid alone by the brightest tissue."""
+    brightest, tissue = np.percentile(stack, (99.5, 90))
+    body = stack > _AIR_SHARE * brightest
+    if body.mean() < _LEAST_BODY and tissue > _LEAST_TISSUE * brightest:
+        body = stack > _AIR_SHARE * tissue
+    return np.asarray(body)
 
 
 def _millimetre_stack(volume: Volume) -> Float32Array:

@@ -53,6 +53,15 @@ class TestCheckImage:
 
         assert [flag.code for flag in check_image(spine(voxels))] == ["spine_doubtful"]
 
+    def test_fluid_that_outshines_everything_is_flagged_not_refused(self):
+        voxels = cases.spine_voxels().astype(float)
+        voxels[voxels > 600] *= 8
+
+        flags = check_image(spine(voxels))
+
+        assert [flag.code for flag in flags] == ["spine_doubtful"]
+        assert "anything but fluid" in flags[0].message
+
     def test_fluid_in_a_part_of_the_height_is_flagged(self):
         voxels = cases.spine_voxels()
         voxels[:, 40:, 38:52] = 200
