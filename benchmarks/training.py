@@ -24,7 +24,12 @@ from spinaldx.grid import CropSpec, GridSpec
 from spinaldx.models.torch_networks import build_densenet, build_multiresunet
 from spinaldx.records import Disease, Task
 from spinaldx.simulation.patient import PatientOptions, simulate_patient
-from spinaldx.training.augmentation import change_appearance, draw_changes, resample
+from spinaldx.training.augmentation import (
+    change_appearance,
+    change_fluid,
+    draw_changes,
+    resample,
+)
 from spinaldx.training.cache import LoadedSeries, SeriesCache
 from spinaldx.training.classification import (
     ClassificationObjective,
@@ -104,7 +109,8 @@ class Windows(Dataset):
         sampled = resample(
             torch.from_numpy(layers), changes, self.objective.options.patch
         )
-        image = change_appearance(sampled[:, :1], changes)[0]
+        image = change_fluid(sampled[:, :1], sampled[:, 2:], changes)
+        image = change_appearance(image, changes)[0]
         return image, sampled[0, 1:], torch.tensor(window.known)
 
 

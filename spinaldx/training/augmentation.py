@@ -19,10 +19,15 @@ from spinaldx.records import Float32Array
 
 _BRIGHTEST = 2.0
 
+# Outside of the cord nothing darker than the first is fluid, all brighter than the
+# second is; the reference tissue, mostly fluid and fat, lies at 1.
+_FLUID_FROM, _FLUID_TO = 0.3, 0.7
+
 # Knots of the random fields of brightness and of the random bend, rows by columns.
-# Streaks are long along the spine and three pixels wide.
+# Streaks are long along the spine and three pixels wide; fluid changes along it.
 _BIAS_KNOTS = (7, 5)
 _STREAK_KNOTS = (5, 44)
+_FLUID_KNOTS = (9, 3)
 _BEND_KNOTS = (6, 4)
 
 
@@ -39,10 +44,16 @@ class AugmentationOptions:
         log_gain: Largest log of the factor on all intensities.
         contrast: Largest relative change of contrast about the mean.
         log_bias: Largest standard deviation of the log bias field.
-        bias_frequency: How often there is a bias field; it teaches that a brighter
-            stretch of cord beside brighter fluid is no lesion.
+        bias_frequency: How often there is a bias field, how often streaks and how
+            often a change of fluid; they teach that a brighter stretch of cord beside
+            brighter fluid is no lesion, nor one beside darker fluid.
         log_streaks: Largest standard deviation of the log of streaks along the
             spine, as tracts and ghosts make them.
+        log_fluid: Largest standard deviation of the log of the brightness of fluid
+            outside of the cord, along the spine. In real scans it falls to a third
+            where it flows or thins while the cord stays as it is; without this a
+            network takes a cord beside dim fluid for a lesion.
+        log_dimming: Largest log by which all fluid is dimmed.
         noise: Largest standard deviation of the added noise.
         blur_px: Largest standard deviation of the blur along one axis.
         coarseness: Largest factor by which one axis loses resolution.
@@ -58,7 +69,9 @@ class AugmentationOptions:
     contrast: float = 0.3
     log_bias: float = 0.35
     bias_frequency: float = 0.7
-    log_streaks: float = 0.08
+    log_streaks: float = 0.15
+    log_fluid: float = 0.6
+    log_dimming: float = 0.6
     noise: float = 0.06
     blur_px: float = 1.0
     coarseness: float = 1.6
@@ -79,6 +92,7 @@ class Changes:
         log_bias: Log bias field at coarse knots, (N, 1, 7, 5).
         log_streaks: Log of the streaks at knots dense across the spine,
             (N, 1, 5, 44).
+        log_fluid: Log of the factor on fluid at coarse knots, (N, 1, 9, 3).
         noise: Standard deviations, (N,).
         blur_px: Standard deviations along rows and columns, (N, 2).
         coarseness: Loss of resolution along rows and columns, (N, 2), 1 or more.
@@ -92,6 +106,7 @@ class Changes:
     contrast: Float32Array
     log_bias: Float32Array
     log_streaks: Float32Array
+    log_fluid: Float32Array
     noise: Float32Array
     blur_px: Float32Array
     coarseness: Float32Array
@@ -113,6 +128,9 @@ def draw_changes(
     def bell(*shape: int) -> Float32Array:
         return generator.standard_normal((count, *shape)).astype(np.float32)
 
+    fluid = bell(1, *_FLUID_KNOTS) * np.abs(spread(1, 1, 1)) * options.log_fluid
+    fluid = fluid - np.abs(spread(1, 1, 1)) * options.log_dimming
+    fluid = fluid * rare(1, 1, 1, frequency=options.bias_frequency)
     blur = np.abs(spread(2)) * rare(1) * options.blur_px
     coarse = 1.0 + np.abs(spread(2)) * rare(2) * (options.coarseness - 1.0)
     return Changes(
@@ -127,8 +145,9 @@ def draw_changes(
         * options.log_bias,
         log_streaks=bell(1, *_STREAK_KNOTS)
         * np.abs(spread(1, 1, 1))
-        * rare(1, 1, 1)
+        * rare(1, 1, 1, frequency=options.bias_frequency)
         * options.log_streaks,
+        log_fluid=fluid.astype(np.float32),
         noise=np.abs(spread()) * rare() * options.noise,
         blur_px=blur,
         coarseness=coarse,
@@ -177,7 +196,7 @@ def change_appearance(images: Tensor, changes: Changes) -> Tensor:
 
     Args:
         images: (N, 1, H, W), 0 to 2.
-        changes: All but the geometric ones are used.
+        changes: All but the geometric ones and `log_fluid` are used.
 
     Returns:
         (N, 1, H, W), 0 to 2; what was exactly 0 stays so.
@@ -194,6 +213,24 @@ def change_appearance(images: Tensor, changes: Changes) -> Tensor:
     noisy = add_noise(images, changes.noise, changes.noise_seed)
     # Padding beyond the field of view is exactly 0 in inference too.
     return torch.where(outside, torch.zeros_like(noisy), noisy).clamp(0.0, _BRIGHTEST)
+
+
+def change_fluid(images: Tensor, cord: Tensor, changes: Changes) -> Tensor:
+    """Dim or brighten what is bright outside of the cord.
+
+    Args:
+        images: (N, 1, H, W), 0 to 2.
+        cord: Share of cord in each pixel, (N, 1, H, W), 0 to 1; all 1 where nobody
+            marked it, which changes nothing.
+        changes: Of which `log_fluid` is used.
+
+    Returns:
+        (N, 1, H, W); cord and lesions in it stay as they are.
+    """
+    field = _smooth(changes.log_fluid, (images.shape[2], images.shape[3]))
+    fluid = (images - _FLUID_FROM).clamp(min=0.0) / (_FLUID_TO - _FLUID_FROM)
+    share = fluid.clamp(max=1.0) * (1.0 - cord)
+    return (images * torch.exp(field * share)).clamp(max=_BRIGHTEST)
 
 
 def change_gamma(images: Tensor, gamma: Float32Array) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from spinaldx.training.augmentation import (
     AugmentationOptions,
     change_appearance,
+    change_fluid,
     draw_changes,
     resample,
     window_of,
@@ -32,6 +33,9 @@ _BESIDE = 2
 
 # Where a window's centre comes from: inside what is marked, or anywhere.
 _CORD_SHARE = 0.75
+
+# A window lies outside of its slice by at most this share on either side, if it can.
+_OUTSIDE = 0.15
 
 _INSIDE = 0.5
 _INSIDE_BYTE = 128
@@ -120,8 +124,11 @@ class SegmentationObjective:
         )
         shape = self.options.patch
         sampled = resample(torch.from_numpy(layers), changes, shape)
-        images = change_appearance(sampled[:, :1], changes)
-        known = torch.tensor([one.known for one in windows])[:, : len(self.outputs)]
+        known = torch.tensor([one.known for one in windows])
+        cord = torch.maximum(sampled[:, 2:], 1.0 - known[:, 1, None, None, None])
+        images = change_fluid(sampled[:, :1], cord, changes)
+        images = change_appearance(images, changes)
+        known = known[:, : len(self.outputs)]
         truth = sampled[:, 1 : 1 + len(self.outputs)].contiguous()
         return images, truth, known
 
@@ -197,11 +204,12 @@ class SegmentationObjective:
         height, width = self.options.patch
         jitter = generator.uniform(-0.35, 0.35, 2) * (height, width)
         inside = np.flatnonzero(marked >= _INSIDE_BYTE)
+        row, column = (int(generator.integers(size)) for size in shape)
         if len(inside) and generator.random() < _CORD_SHARE:
             place = inside[generator.integers(len(inside))]
             row, column = divmod(int(place), shape[1])
-            return int(row + jitter[0]), int(column + jitter[1])
-        return int(generator.integers(shape[0])), int(generator.integers(shape[1]))
+            row, column = int(row + jitter[0]), int(column + jitter[1])
+        return _held(row, height, shape[0]), _held(column, width, shape[1])
 
     def _count(self, network: nn.Module, sample: Sample) -> tuple[float, float, float]:
         """Return the volumes marked, true and common of a series in mm3."""
@@ -219,6 +227,12 @@ class SegmentationObjective:
             counts += (answer.sum(), expected.sum(), (answer & expected).sum())
         marked, true, overlap = counts * series.pixel_mm3
         return marked, true, overlap
+
+
+def _held(centre: int, size: int, slice_size: int) -> int:
+    """Move a window's centre so that little of it lies outside of the slice."""
+    least = size // 2 - round(size * _OUTSIDE)
+    return max(min(centre, slice_size - least), min(least, slice_size // 2))
 
 
 def patient_score(marked_mm3: float, true_mm3: float, common_mm3: float) -> float:

@@ -10,6 +10,7 @@ from spinaldx.training.augmentation import (
     add_noise,
     change_appearance,
     change_contrast,
+    change_fluid,
     change_gamma,
     draw_changes,
     resample,
@@ -28,6 +29,8 @@ NOTHING = AugmentationOptions(
     contrast=0,
     log_bias=0,
     log_streaks=0,
+    log_fluid=0,
+    log_dimming=0,
     noise=0,
     blur_px=0,
     coarseness=1,
@@ -152,7 +155,7 @@ class TestIntensities:
         biased = change_appearance(torch.ones(2, 1, 64, 48), only(log_bias=0.3))
 
         assert biased.min() > 0.2
-        assert biased.diff(dim=2).abs().max() < 0.1
+        assert biased.diff(dim=2).abs().max() < 0.15
 
     def test_bias_has_a_frequency_of_its_own(self):
         drawn = changes(400, replace(NOTHING, log_bias=0.3, bias_frequency=0.7))
@@ -162,13 +165,38 @@ class TestIntensities:
 
     def test_streaks_run_along_the_spine(self):
         streaked = change_appearance(
-            torch.ones(2, 1, 192, 128), only(log_streaks=0.08, bias_frequency=0.0)
+            torch.ones(2, 1, 192, 128), only(log_streaks=0.08, bias_frequency=1.0)
         )
 
         across = streaked.diff(dim=3).abs().mean()
         along = streaked.diff(dim=2).abs().mean()
         assert across > 5 * along > 0
         assert streaked.mean() == pytest.approx(1.0, abs=0.03)
+
+    def test_fluid_is_dimmed_and_cord_and_dark_tissue_stay(self):
+        images = torch.full((2, 1, 64, 48), 1.2)
+        images[:, :, :, :8] = 0.25
+        cord = torch.zeros_like(images)
+        cord[:, :, :, 20:28] = 1.0
+
+        changed = change_fluid(images, cord, only(log_dimming=0.6, bias_frequency=1.0))
+
+        factor = changed / images
+        assert torch.allclose(factor[:, :, :, :8], torch.ones(1))
+        assert torch.allclose(factor[:, :, :, 20:28], torch.ones(1))
+        assert (factor[:, :, :, 30:] < 1.0).all()
+        # exp(-0.6) at most.
+        assert factor.min() >= 0.548
+
+    def test_fluid_changes_smoothly_along_the_spine(self):
+        images = torch.ones(2, 1, 192, 128)
+        changed = change_fluid(
+            images, torch.zeros_like(images), only(log_fluid=0.6, bias_frequency=1.0)
+        )
+
+        assert changed.std() > 0.02
+        assert changed.diff(dim=2).abs().max() < 0.2
+        assert changed.max() <= 2.0
 
     def test_outside_the_field_of_view_stays_zero(self):
         images = picture()
