@@ -39,6 +39,9 @@ _CAPABILITIES = {"fp32": "FP32", "bf16": "BF16", "fp16": "FP16"}
 # A setting that OpenVINO does not document and may drop.
 _SNIPPETS = "SNIPPETS_MODE"
 
+# Hashing and unpacking are done outside of Python's lock: two files at a time.
+_READERS = 2
+
 # OpenVINO has no types for the checker.
 _Request = Any
 
@@ -73,17 +76,25 @@ class OpenVinoNetworks:
             raise DeviceError(message, hint=f"It has {', '.join(native)}.")
         self._bundle = bundle
         self._lock = threading.Lock()
-        # Everything is read and checked before anything runs; compiling follows in
-        # the order of use while the caller reads images.
-        tensors = {part: load_tensors(bundle, part) for part in bundle.parts}
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="compile")
         compile_part = functools.partial(
             _compile, open_core(), bundle, _settings(self.precision, options)
         )
-        self._requests = {
-            part: self._pool.submit(compile_part, part, tensors.pop(part))
-            for part in bundle.parts
-        }
+        # Everything is read and checked before anything runs. Compiling begins with
+        # what is read first and goes on while the caller reads images.
+        try:
+            with ThreadPoolExecutor(_READERS, thread_name_prefix="weights") as readers:
+                read = {
+                    part: readers.submit(load_tensors, bundle, part)
+                    for part in bundle.parts
+                }
+                self._requests = {
+                    part: self._pool.submit(compile_part, part, tensors.result())
+                    for part, tensors in read.items()
+                }
+        except BaseException:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            raise
 
     def segment(self, slices: Float32Array) -> Float32Array:
         """Compute probabilities; see `Networks.segment`."""
