@@ -26,7 +26,7 @@ from spinaldx.records import Disease, Task
 from spinaldx.simulation.patient import PatientOptions, simulate_patient
 from spinaldx.training.augmentation import (
     change_appearance,
-    change_fluid,
+    change_cord_and_fluid,
     draw_changes,
     resample,
 )
@@ -109,7 +109,7 @@ class Windows(Dataset):
         sampled = resample(
             torch.from_numpy(layers), changes, self.objective.options.patch
         )
-        image = change_fluid(sampled[:, :1], sampled[:, 2:], changes)
+        image = change_cord_and_fluid(sampled[:, :1], sampled[:, 2:], changes)
         image = change_appearance(image, changes)[0]
         return image, sampled[0, 1:], torch.tensor(window.known)
 

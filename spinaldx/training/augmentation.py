@@ -22,6 +22,10 @@ _BRIGHTEST = 2.0
 # Outside of the cord nothing darker than the first is fluid, all brighter than the
 # second is; the reference tissue, mostly fluid and fat, lies at 1.
 _FLUID_FROM, _FLUID_TO = 0.3, 0.7
+_CORE_BLUR_PX = 2.0
+
+# Reach of the detail that sharpening adds.
+_DETAIL_PX = 1.0
 
 # Knots of the random fields of brightness and of the random bend, rows by columns.
 # Streaks are long along the spine and three pixels wide; fluid changes along it.
@@ -45,7 +49,7 @@ class AugmentationOptions:
         contrast: Largest relative change of contrast about the mean.
         log_bias: Largest standard deviation of the log bias field.
         bias_frequency: How often there is a bias field, how often streaks and how
-            often a change of fluid; they teach that a brighter stretch of cord beside
+            often a change of fluid and core; they teach that a brighter stretch of cord beside
             brighter fluid is no lesion, nor one beside darker fluid.
         log_streaks: Largest standard deviation of the log of streaks along the
             spine, as tracts and ghosts make them.
@@ -55,9 +59,14 @@ class AugmentationOptions:
             network takes a cord beside dim fluid for a lesion.
         log_dimming: Largest log by which all fluid is dimmed.
         noise: Largest standard deviation of the added noise.
+        log_core: Largest log of the factor on the middle of the cord, along the
+            spine. Real cords have a brighter core of grey matter and a rim that
+            ringing darkens; without it they are taken for lesions.
         blur_px: Largest standard deviation of the blur along one axis.
+        sharpness: Largest share of the detail finer than about a pixel that is added
+            again, as scanners' edge filters do.
         coarseness: Largest factor by which one axis loses resolution.
-        frequency: How often each change of intensity is made, 0 to 1.
+        frequency: How often each other change of intensity is made, 0 to 1.
     """
 
     rotation_deg: float = 12.0
@@ -73,7 +82,9 @@ class AugmentationOptions:
     log_fluid: float = 0.6
     log_dimming: float = 0.6
     noise: float = 0.06
+    log_core: float = 0.25
     blur_px: float = 1.0
+    sharpness: float = 1.0
     coarseness: float = 1.6
     frequency: float = 0.25
 
@@ -93,8 +104,10 @@ class Changes:
         log_streaks: Log of the streaks at knots dense across the spine,
             (N, 1, 5, 44).
         log_fluid: Log of the factor on fluid at coarse knots, (N, 1, 9, 3).
+        log_core: Log of the factor on the cord's middle at the same knots.
         noise: Standard deviations, (N,).
         blur_px: Standard deviations along rows and columns, (N, 2).
+        sharpness: Share of fine detail added, (N,).
         coarseness: Loss of resolution along rows and columns, (N, 2), 1 or more.
         noise_seed: Seed of the noise's pixels.
     """
@@ -107,8 +120,10 @@ class Changes:
     log_bias: Float32Array
     log_streaks: Float32Array
     log_fluid: Float32Array
+    log_core: Float32Array
     noise: Float32Array
     blur_px: Float32Array
+    sharpness: Float32Array
     coarseness: Float32Array
     noise_seed: int
 
@@ -148,8 +163,12 @@ def draw_changes(
         * rare(1, 1, 1, frequency=options.bias_frequency)
         * options.log_streaks,
         log_fluid=fluid.astype(np.float32),
+        log_core=np.abs(spread(1, *_FLUID_KNOTS))
+        * rare(1, 1, 1, frequency=options.bias_frequency)
+        * options.log_core,
         noise=np.abs(spread()) * rare() * options.noise,
         blur_px=blur,
+        sharpness=np.abs(spread()) * rare(frequency=0.5) * options.sharpness,
         coarseness=coarse,
         noise_seed=int(generator.integers(2**62)),
     )
@@ -196,7 +215,7 @@ def change_appearance(images: Tensor, changes: Changes) -> Tensor:
 
     Args:
         images: (N, 1, H, W), 0 to 2.
-        changes: All but the geometric ones and `log_fluid` are used.
+        changes: All but the geometric ones, `log_fluid` and `log_core` are used.
 
     Returns:
         (N, 1, H, W), 0 to 2; what was exactly 0 stays so.
@@ -215,22 +234,30 @@ def change_appearance(images: Tensor, changes: Changes) -> Tensor:
     return torch.where(outside, torch.zeros_like(noisy), noisy).clamp(0.0, _BRIGHTEST)
 
 
-def change_fluid(images: Tensor, cord: Tensor, changes: Changes) -> Tensor:
-    """Dim or brighten what is bright outside of the cord.
+def change_cord_and_fluid(images: Tensor, cord: Tensor, changes: Changes) -> Tensor:
+    """Brighten the middle of the cord; dim or brighten what is bright outside of it.
 
     Args:
         images: (N, 1, H, W), 0 to 2.
-        cord: Share of cord in each pixel, (N, 1, H, W), 0 to 1; all 1 where nobody
-            marked it, which changes nothing.
-        changes: Of which `log_fluid` is used.
+        cord: Share of cord in each pixel, (N, 1, H, W), 0 to 1. Windows in which
+            nobody marked a cord have none and stay as they are.
+        changes: Of which `log_fluid` and `log_core` are used.
 
     Returns:
-        (N, 1, H, W); cord and lesions in it stay as they are.
+        (N, 1, H, W); lesions change with the cord around them.
     """
-    field = _smooth(changes.log_fluid, (images.shape[2], images.shape[3]))
+    shape = (images.shape[2], images.shape[3])
     fluid = (images - _FLUID_FROM).clamp(min=0.0) / (_FLUID_TO - _FLUID_FROM)
     share = fluid.clamp(max=1.0) * (1.0 - cord)
-    return (images * torch.exp(field * share)).clamp(max=_BRIGHTEST)
+    rows, columns = (
+        torch.from_numpy(softening_matrix(size, _CORE_BLUR_PX, 1.0)) for size in shape
+    )
+    # 0 at a straight edge, nearly 1 in the middle.
+    core = (rows @ cord @ columns.T * 2.0 - 1.0).clamp(min=0.0)
+    field = _smooth(changes.log_fluid, shape) * share
+    field = field + _smooth(changes.log_core, shape) * core
+    has_cord = (cord.amax(dim=(1, 2, 3), keepdim=True) > 0).to(images.dtype)
+    return (images * torch.exp(field * has_cord)).clamp(max=_BRIGHTEST)
 
 
 def change_gamma(images: Tensor, gamma: Float32Array) -> Tensor:
@@ -257,8 +284,9 @@ def add_noise(images: Tensor, noise: Float32Array, seed: int) -> Tensor:
 
 
 def soften(images: Tensor, changes: Changes) -> Tensor:
-    """Blur and lose resolution along each axis, windows that need it only."""
+    """Blur, lose resolution and sharpen along each axis, where a window needs it."""
     touched = (changes.blur_px > 0).any(axis=1) | (changes.coarseness > 1).any(axis=1)
+    touched |= changes.sharpness > 0
     if not touched.any():
         return images
     rows, columns = (
@@ -269,6 +297,7 @@ def soften(images: Tensor, changes: Changes) -> Tensor:
                         images.shape[axis + 2],
                         _rounded(changes.blur_px[window, axis]),
                         _rounded(changes.coarseness[window, axis]),
+                        _rounded(changes.sharpness[window]),
                     )
                     for window in np.flatnonzero(touched)
                 ]
@@ -285,26 +314,27 @@ def soften(images: Tensor, changes: Changes) -> Tensor:
 
 def _rounded(value: float) -> float:
     # Few distinct values, so that matrices can be kept.
-    return round(float(value) * 20) / 20
+    return round(float(value) * 10) / 10
 
 
-@lru_cache(maxsize=2048)
-def softening_matrix(size: int, blur_px: float, coarseness: float) -> Float32Array:
-    """Weights that blur an axis and sample it down and up again.
+@lru_cache(maxsize=512)
+def softening_matrix(
+    size: int, blur_px: float, coarseness: float, sharpness: float = 0.0
+) -> Float32Array:
+    """Weights that blur an axis, sample it down and up again, and sharpen it.
 
     Args:
         size: Pixels along the axis.
         blur_px: Standard deviation of the blur.
         coarseness: Factor by which pixels grow in between, 1 or more.
+        sharpness: Share of fine detail added at the end.
 
     Returns:
         (size, size) float32; rows sum to 1.
     """
     matrix = np.eye(size, dtype=np.float32)
     if blur_px > 0:
-        distance = np.arange(size)[:, None] - np.arange(size)[None, :]
-        bell = np.exp(-0.5 * (distance / blur_px) ** 2)
-        matrix = (bell / bell.sum(axis=1, keepdims=True)).astype(np.float32)
+        matrix = _bell_matrix(size, blur_px)
     if coarseness > 1:
         # Rounded up, so that the coarse grid covers the fine one.
         coarse = int(np.ceil(size / coarseness))
@@ -312,7 +342,15 @@ def softening_matrix(size: int, blur_px: float, coarseness: float) -> Float32Arr
         up = linear_weights(coarse, coarseness, size, 1.0)
         joined = up @ _rows_to_one(down) @ matrix
         matrix = _rows_to_one(joined)
+    if sharpness > 0:
+        fine = np.eye(size, dtype=np.float32) - _bell_matrix(size, _DETAIL_PX)
+        matrix = (matrix + sharpness * (fine @ matrix)).astype(np.float32)
     return matrix
+
+
+def _bell_matrix(size: int, blur_px: float) -> Float32Array:
+    distance = np.arange(size)[:, None] - np.arange(size)[None, :]
+    return _rows_to_one(np.exp(-0.5 * (distance / blur_px) ** 2))
 
 
 def _rows_to_one(matrix: NDArray[np.floating]) -> Float32Array:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from spinaldx.training.augmentation import (
     AugmentationOptions,
     change_appearance,
-    change_fluid,
+    change_cord_and_fluid,
     draw_changes,
     resample,
     window_of,
@@ -125,8 +125,7 @@ class SegmentationObjective:
         shape = self.options.patch
         sampled = resample(torch.from_numpy(layers), changes, shape)
         known = torch.tensor([one.known for one in windows])
-        cord = torch.maximum(sampled[:, 2:], 1.0 - known[:, 1, None, None, None])
-        images = change_fluid(sampled[:, :1], cord, changes)
+        images = change_cord_and_fluid(sampled[:, :1], sampled[:, 2:], changes)
         images = change_appearance(images, changes)
         known = known[:, : len(self.outputs)]
         truth = sampled[:, 1 : 1 + len(self.outputs)].contiguous()

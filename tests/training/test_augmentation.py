@@ -10,7 +10,7 @@ from spinaldx.training.augmentation import (
     add_noise,
     change_appearance,
     change_contrast,
-    change_fluid,
+    change_cord_and_fluid,
     change_gamma,
     draw_changes,
     resample,
@@ -31,6 +31,8 @@ NOTHING = AugmentationOptions(
     log_streaks=0,
     log_fluid=0,
     log_dimming=0,
+    log_core=0,
+    sharpness=0,
     noise=0,
     blur_px=0,
     coarseness=1,
@@ -179,7 +181,9 @@ class TestIntensities:
         cord = torch.zeros_like(images)
         cord[:, :, :, 20:28] = 1.0
 
-        changed = change_fluid(images, cord, only(log_dimming=0.6, bias_frequency=1.0))
+        changed = change_cord_and_fluid(
+            images, cord, only(log_dimming=0.6, bias_frequency=1.0)
+        )
 
         factor = changed / images
         assert torch.allclose(factor[:, :, :, :8], torch.ones(1))
@@ -190,13 +194,37 @@ class TestIntensities:
 
     def test_fluid_changes_smoothly_along_the_spine(self):
         images = torch.ones(2, 1, 192, 128)
-        changed = change_fluid(
-            images, torch.zeros_like(images), only(log_fluid=0.6, bias_frequency=1.0)
+        cord = torch.zeros_like(images)
+        cord[:, :, :, 120:] = 1.0
+        changed = change_cord_and_fluid(
+            images, cord, only(log_fluid=0.6, bias_frequency=1.0)
         )
 
-        assert changed.std() > 0.02
+        assert changed[..., :100].std() > 0.02
         assert changed.diff(dim=2).abs().max() < 0.2
         assert changed.max() <= 2.0
+
+    def test_the_middle_of_the_cord_brightens_most(self):
+        images = torch.full((2, 1, 64, 48), 0.4)
+        cord = torch.zeros_like(images)
+        cord[:, :, :, 20:29] = 1.0
+        changed = change_cord_and_fluid(
+            images, cord, only(log_core=0.25, bias_frequency=1.0)
+        )
+        across = (changed / images)[:, :, 10:54].mean(dim=(0, 1, 2))
+
+        assert across[24] == across.max() > 1.05
+        assert across.max() <= 1.285  # exp(0.25)
+        assert across[20] < 1.0 + (across[24] - 1.0) / 2
+        assert torch.allclose(across[:19], torch.ones(1))
+
+    def test_without_a_cord_nothing_is_changed(self):
+        images = picture()
+        drawn = only(log_fluid=0.6, log_core=0.25, bias_frequency=1.0)
+
+        changed = change_cord_and_fluid(images, torch.zeros_like(images), drawn)
+
+        assert torch.equal(changed, images)
 
     def test_outside_the_field_of_view_stays_zero(self):
         images = picture()
@@ -223,6 +251,21 @@ class TestIntensities:
 
 
 class TestSoften:
+    def test_sharpening_darkens_the_rim_beside_something_bright(self):
+        edge = torch.full((1, 1, 16, 24), 0.4)
+        edge[..., 12:] = 1.4
+        drawn = replace(changes(1), sharpness=np.ones(1, np.float32))
+        row = soften(edge, drawn)[0, 0, 8]
+
+        assert row[11] < 0.2
+        assert row[12] > 1.6
+        assert row[4].item() == pytest.approx(0.4, abs=1e-3)
+
+    def test_a_flat_image_is_not_sharpened(self):
+        matrix = softening_matrix(20, 0.0, 1.0, 1.0)
+
+        assert np.allclose(matrix.sum(axis=1), 1.0, atol=1e-5)
+
     def test_keeps_the_brightness_of_a_flat_picture(self):
         flat = torch.full((2, 1, 40, 30), 0.8)
 

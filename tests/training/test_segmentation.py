@@ -149,18 +149,6 @@ class TestMakeBatch:
     def test_windows_larger_than_the_slice_are_centred_on_it(self):
         assert segmentation._held(3, 100, 40) == 20
 
-    def test_without_a_cord_mask_fluid_is_left_alone(self, cache, monkeypatch):
-        made = objective(cache, [sample(cache, "ms", 1, cord=False)])
-        seen = []
-        monkeypatch.setattr(
-            segmentation,
-            "change_fluid",
-            lambda images, cord, changes: seen.append(cord) or images,
-        )
-        made.make_batch(0)
-
-        assert seen[0].min() == 1.0
-
     def test_healthy_patients_alone_can_be_learned_from(self, cache):
         made = objective(cache, [sample(cache, "healthy", 1)], healthy_share=0.0)
 
