@@ -3,15 +3,12 @@
 #
 #   benchmarks/train_weights.sh WORK
 #
-# Everything lies in WORK; called again after an interruption, it goes on.
+# Everything lies in WORK. After an interruption call it with --resume behind WORK.
 set -euo pipefail
 
 work=${1:?Name a folder to work in.}
+shift
 bundle=(--simulated --name phantom-v1 --licence Apache-2.0 --seed 1)
-
-resume() { # The name of a bundle; says --resume when it was begun.
-    if [[ -e "$work/$1.work/run.json" ]]; then echo --resume; fi
-}
 
 spinaldx simulate "$work/cohort" --patients 1000 --contrast 1.6 --seed 20261126 \
     --workers "$(nproc)"
@@ -19,10 +16,9 @@ spinaldx simulate "$work/cohort" --patients 1000 --contrast 1.6 --seed 20261126 
 # 9 is "trained, but not better than what it began with": that is for the last figures.
 code=0
 spinaldx fine-tune "$work/cohort/cases.csv" -o "$work/segmentation" --init scratch \
-    --network small --stage segmentation --minutes 80 "${bundle[@]}" \
-    $(resume segmentation) || code=$?
+    --network small --stage segmentation --minutes 80 "${bundle[@]}" "$@" || code=$?
 [[ $code -eq 0 || $code -eq 9 ]]
 
 spinaldx fine-tune "$work/cohort/cases.csv" -o "$work/phantom-v1" \
     --init "$work/segmentation" --stage classification --minutes 15 \
-    --learning-rate 0.001 "${bundle[@]}" $(resume phantom-v1)
+    --learning-rate 0.001 "${bundle[@]}" "$@"

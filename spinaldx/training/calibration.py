@@ -117,6 +117,10 @@ MASK_CHOICES = (
     MaskChoice(0.65, 30.0),
     MaskChoice(0.5, 60.0),
     MaskChoice(0.5, 15.0),
+    MaskChoice(0.65, 60.0),
+    MaskChoice(0.8, 30.0),
+    MaskChoice(0.8, 60.0),
+    MaskChoice(0.9, 60.0),
 )
 
 
