@@ -109,7 +109,9 @@ class Windows(Dataset):
         sampled = resample(
             torch.from_numpy(layers), changes, self.objective.options.patch
         )
-        image = change_cord_and_fluid(sampled[:, :1], sampled[:, 2:], changes)
+        image = change_cord_and_fluid(
+            sampled[:, :1], sampled[:, 2:], torch.ones(1), changes
+        )
         image = change_appearance(image, changes)[0]
         return image, sampled[0, 1:], torch.tensor(window.known)
 

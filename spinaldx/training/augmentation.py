@@ -82,7 +82,7 @@ class AugmentationOptions:
     log_fluid: float = 0.6
     log_dimming: float = 0.6
     noise: float = 0.06
-    log_core: float = 0.25
+    log_core: float = 0.3
     blur_px: float = 1.0
     sharpness: float = 1.0
     coarseness: float = 1.6
@@ -234,13 +234,16 @@ def change_appearance(images: Tensor, changes: Changes) -> Tensor:
     return torch.where(outside, torch.zeros_like(noisy), noisy).clamp(0.0, _BRIGHTEST)
 
 
-def change_cord_and_fluid(images: Tensor, cord: Tensor, changes: Changes) -> Tensor:
+def change_cord_and_fluid(
+    images: Tensor, cord: Tensor, is_known: Tensor, changes: Changes
+) -> Tensor:
     """Brighten the middle of the cord; dim or brighten what is bright outside of it.
 
     Args:
         images: (N, 1, H, W), 0 to 2.
-        cord: Share of cord in each pixel, (N, 1, H, W), 0 to 1. Windows in which
-            nobody marked a cord have none and stay as they are.
+        cord: Share of cord in each pixel, (N, 1, H, W), 0 to 1.
+        is_known: Whether somebody marked the cord of a window, (N,), 0 or 1; where
+            nobody did, cord and fluid cannot be told apart and nothing is changed.
         changes: Of which `log_fluid` and `log_core` are used.
 
     Returns:
@@ -256,8 +259,8 @@ def change_cord_and_fluid(images: Tensor, cord: Tensor, changes: Changes) -> Ten
     core = (rows @ cord @ columns.T * 2.0 - 1.0).clamp(min=0.0)
     field = _smooth(changes.log_fluid, shape) * share
     field = field + _smooth(changes.log_core, shape) * core
-    has_cord = (cord.amax(dim=(1, 2, 3), keepdim=True) > 0).to(images.dtype)
-    return (images * torch.exp(field * has_cord)).clamp(max=_BRIGHTEST)
+    field = field * is_known[:, None, None, None]
+    return (images * torch.exp(field)).clamp(max=_BRIGHTEST)
 
 
 def change_gamma(images: Tensor, gamma: Float32Array) -> Tensor:

@@ -125,7 +125,8 @@ class SegmentationObjective:
         shape = self.options.patch
         sampled = resample(torch.from_numpy(layers), changes, shape)
         known = torch.tensor([one.known for one in windows])
-        images = change_cord_and_fluid(sampled[:, :1], sampled[:, 2:], changes)
+        images, cord = sampled[:, :1], sampled[:, 2:]
+        images = change_cord_and_fluid(images, cord, known[:, 1], changes)
         images = change_appearance(images, changes)
         known = known[:, : len(self.outputs)]
         truth = sampled[:, 1 : 1 + len(self.outputs)].contiguous()

@@ -54,6 +54,9 @@ def only(**bounds):
     return changes(options=replace(NOTHING, frequency=1.0, **bounds))
 
 
+KNOWN = torch.ones(2)
+
+
 class TestDrawChanges:
     def test_same_seed_same_changes(self):
         first, second = (changes(4, AugmentationOptions(), seed=7) for _ in range(2))
@@ -182,7 +185,7 @@ class TestIntensities:
         cord[:, :, :, 20:28] = 1.0
 
         changed = change_cord_and_fluid(
-            images, cord, only(log_dimming=0.6, bias_frequency=1.0)
+            images, cord, KNOWN, only(log_dimming=0.6, bias_frequency=1.0)
         )
 
         factor = changed / images
@@ -197,7 +200,7 @@ class TestIntensities:
         cord = torch.zeros_like(images)
         cord[:, :, :, 120:] = 1.0
         changed = change_cord_and_fluid(
-            images, cord, only(log_fluid=0.6, bias_frequency=1.0)
+            images, cord, KNOWN, only(log_fluid=0.6, bias_frequency=1.0)
         )
 
         assert changed[..., :100].std() > 0.02
@@ -209,22 +212,27 @@ class TestIntensities:
         cord = torch.zeros_like(images)
         cord[:, :, :, 20:29] = 1.0
         changed = change_cord_and_fluid(
-            images, cord, only(log_core=0.25, bias_frequency=1.0)
+            images, cord, KNOWN, only(log_core=0.3, bias_frequency=1.0)
         )
         across = (changed / images)[:, :, 10:54].mean(dim=(0, 1, 2))
 
         assert across[24] == across.max() > 1.05
-        assert across.max() <= 1.285  # exp(0.25)
+        assert across.max() <= 1.35  # exp(0.3)
         assert across[20] < 1.0 + (across[24] - 1.0) / 2
         assert torch.allclose(across[:19], torch.ones(1))
 
-    def test_without_a_cord_nothing_is_changed(self):
+    def test_where_nobody_marked_the_cord_nothing_is_changed(self):
         images = picture()
-        drawn = only(log_fluid=0.6, log_core=0.25, bias_frequency=1.0)
+        drawn = only(log_fluid=0.6, log_core=0.3, bias_frequency=1.0)
+        is_known = torch.tensor([0.0, 1.0])
 
-        changed = change_cord_and_fluid(images, torch.zeros_like(images), drawn)
+        changed = change_cord_and_fluid(
+            images, torch.zeros_like(images), is_known, drawn
+        )
 
-        assert torch.equal(changed, images)
+        assert torch.equal(changed[0], images[0])
+        # A slice beside the cord shows fluid too.
+        assert not torch.allclose(changed[1], images[1])
 
     def test_outside_the_field_of_view_stays_zero(self):
         images = picture()
