@@ -24,6 +24,11 @@ _BRIGHTEST = 2.0
 _FLUID_FROM, _FLUID_TO = 0.3, 0.7
 _CORE_BLUR_PX = 2.0
 
+# How far around the cord its canal reaches before the background begins: a cord blurred
+# this much and multiplied is 1 in the canal.
+_CANAL_BLUR_PX = 7.0
+_CANAL_GAIN = 6.0
+
 # Reach of the detail that sharpening adds.
 _DETAIL_PX = 1.0
 
@@ -62,6 +67,10 @@ class AugmentationOptions:
         log_core: Largest log of the factor on the middle of the cord, along the
             spine. Real cords have a brighter core of grey matter and a rim that
             ringing darkens; without it they are taken for lesions.
+        log_rim: Largest log by which the cord's rim is darkened, the same along all of
+            the window.
+        log_background: Largest log by which all that is far from the cord is dimmed;
+            in heavily weighted scans hardly anything but fluid is bright.
         blur_px: Largest standard deviation of the blur along one axis.
         sharpness: Largest share of the detail finer than about a pixel that is added
             again, as scanners' edge filters do.
@@ -81,10 +90,12 @@ class AugmentationOptions:
     log_streaks: float = 0.15
     log_fluid: float = 0.6
     log_dimming: float = 0.6
-    noise: float = 0.06
-    log_core: float = 0.3
+    noise: float = 0.09
+    log_core: float = 0.4
+    log_rim: float = 0.6
+    log_background: float = 1.2
     blur_px: float = 1.0
-    sharpness: float = 1.0
+    sharpness: float = 1.6
     coarseness: float = 1.6
     frequency: float = 0.25
 
@@ -105,6 +116,8 @@ class Changes:
             (N, 1, 5, 44).
         log_fluid: Log of the factor on fluid at coarse knots, (N, 1, 9, 3).
         log_core: Log of the factor on the cord's middle at the same knots.
+        log_rim: Log of the factor on the cord's rim, (N,).
+        log_background: Log of the factor far from the cord, (N,).
         noise: Standard deviations, (N,).
         blur_px: Standard deviations along rows and columns, (N, 2).
         sharpness: Share of fine detail added, (N,).
@@ -121,6 +134,8 @@ class Changes:
     log_streaks: Float32Array
     log_fluid: Float32Array
     log_core: Float32Array
+    log_rim: Float32Array
+    log_background: Float32Array
     noise: Float32Array
     blur_px: Float32Array
     sharpness: Float32Array
@@ -163,10 +178,16 @@ def draw_changes(
         * rare(1, 1, 1, frequency=options.bias_frequency)
         * options.log_streaks,
         log_fluid=fluid.astype(np.float32),
-        log_core=np.abs(spread(1, *_FLUID_KNOTS))
+        log_core=np.maximum(spread(1, 1, 1), spread(1, *_FLUID_KNOTS)).clip(min=0.0)
         * rare(1, 1, 1, frequency=options.bias_frequency)
         * options.log_core,
-        noise=np.abs(spread()) * rare() * options.noise,
+        log_rim=-np.abs(spread())
+        * rare(frequency=options.bias_frequency)
+        * options.log_rim,
+        log_background=-np.abs(spread())
+        * rare(frequency=options.bias_frequency)
+        * options.log_background,
+        noise=np.abs(spread()) * rare(frequency=0.5) * options.noise,
         blur_px=blur,
         sharpness=np.abs(spread()) * rare(frequency=0.5) * options.sharpness,
         coarseness=coarse,
@@ -237,14 +258,15 @@ def change_appearance(images: Tensor, changes: Changes) -> Tensor:
 def change_cord_and_fluid(
     images: Tensor, cord: Tensor, is_known: Tensor, changes: Changes
 ) -> Tensor:
-    """Brighten the middle of the cord; dim or brighten what is bright outside of it.
+    """Change cord, fluid and background apart from each other.
 
     Args:
         images: (N, 1, H, W), 0 to 2.
         cord: Share of cord in each pixel, (N, 1, H, W), 0 to 1.
         is_known: Whether somebody marked the cord of a window, (N,), 0 or 1; where
             nobody did, cord and fluid cannot be told apart and nothing is changed.
-        changes: Of which `log_fluid` and `log_core` are used.
+        changes: Of which `log_fluid`, `log_core`, `log_rim` and `log_background` are
+            used.
 
     Returns:
         (N, 1, H, W); lesions change with the cord around them.
@@ -252,15 +274,29 @@ def change_cord_and_fluid(
     shape = (images.shape[2], images.shape[3])
     fluid = (images - _FLUID_FROM).clamp(min=0.0) / (_FLUID_TO - _FLUID_FROM)
     share = fluid.clamp(max=1.0) * (1.0 - cord)
-    rows, columns = (
-        torch.from_numpy(softening_matrix(size, _CORE_BLUR_PX, 1.0)) for size in shape
-    )
     # 0 at a straight edge, nearly 1 in the middle.
-    core = (rows @ cord @ columns.T * 2.0 - 1.0).clamp(min=0.0)
+    core = (_blurred(cord, _CORE_BLUR_PX) * 2.0 - 1.0).clamp(min=0.0)
     field = _smooth(changes.log_fluid, shape) * share
     field = field + _smooth(changes.log_core, shape) * core
+    field = field + _per_window(changes.log_rim) * cord * (1.0 - core)
+    field = field + _per_window(changes.log_background) * _background(cord)
     field = field * is_known[:, None, None, None]
     return (images * torch.exp(field)).clamp(max=_BRIGHTEST)
+
+
+def _background(cord: Tensor) -> Tensor:
+    """1 far from the cord, 0 in its canal; 0 where no cord is to be seen."""
+    canal = (_blurred(cord, _CANAL_BLUR_PX) * _CANAL_GAIN).clamp(max=1.0)
+    is_seen = canal.amax(dim=(1, 2, 3), keepdim=True) >= 1.0
+    return (1.0 - canal) * is_seen.to(canal.dtype)
+
+
+def _blurred(shares: Tensor, blur_px: float) -> Tensor:
+    rows, columns = (
+        torch.from_numpy(softening_matrix(size, blur_px, 1.0))
+        for size in shares.shape[2:]
+    )
+    return rows @ shares @ columns.T
 
 
 def change_gamma(images: Tensor, gamma: Float32Array) -> Tensor:

@@ -32,6 +32,8 @@ NOTHING = AugmentationOptions(
     log_fluid=0,
     log_dimming=0,
     log_core=0,
+    log_rim=0,
+    log_background=0,
     sharpness=0,
     noise=0,
     blur_px=0,
@@ -221,9 +223,49 @@ class TestIntensities:
         assert across[20] < 1.0 + (across[24] - 1.0) / 2
         assert torch.allclose(across[:19], torch.ones(1))
 
+    def test_the_rim_of_the_cord_darkens_and_its_middle_stays(self):
+        images = torch.full((2, 1, 64, 48), 0.4)
+        cord = torch.zeros_like(images)
+        cord[:, :, :, 18:31] = 1.0
+        changed = change_cord_and_fluid(
+            images, cord, KNOWN, only(log_rim=0.6, bias_frequency=1.0)
+        )
+        across = (changed / images)[:, :, 10:54].mean(dim=(0, 1, 2))
+
+        assert across[18] < across[20] < across[24]
+        assert across[18] < 0.95
+        assert across[18] >= 0.54  # exp(-0.6)
+        assert across[24] > 0.99
+        assert torch.allclose(across[:18], torch.ones(18))
+
+    def test_the_background_dims_and_the_canal_stays(self):
+        images = torch.full((2, 1, 64, 96), 0.2)  # nothing as bright as fluid
+        cord = torch.zeros_like(images)
+        cord[:, :, :, 44:53] = 1.0
+        changed = change_cord_and_fluid(
+            images, cord, KNOWN, only(log_background=1.2, bias_frequency=1.0)
+        )
+        across = (changed / images)[:, :, 20:44].mean(dim=(0, 1, 2))
+
+        assert torch.allclose(across[40:57], torch.ones(17))
+        assert across[0] < 0.9
+        assert across[0] >= 0.3  # exp(-1.2)
+
+    def test_without_a_cord_in_sight_there_is_no_background(self):
+        images = torch.full((2, 1, 64, 48), 0.2)
+
+        changed = change_cord_and_fluid(
+            images,
+            torch.zeros_like(images),
+            KNOWN,
+            only(log_background=1.2, bias_frequency=1.0),
+        )
+
+        assert torch.equal(changed, images)
+
     def test_where_nobody_marked_the_cord_nothing_is_changed(self):
         images = picture()
-        drawn = only(log_fluid=0.6, log_core=0.3, bias_frequency=1.0)
+        drawn = only(log_fluid=0.6, log_core=0.3, log_rim=0.3, bias_frequency=1.0)
         is_known = torch.tensor([0.0, 1.0])
 
         changed = change_cord_and_fluid(
