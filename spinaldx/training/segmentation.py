@@ -19,6 +19,7 @@ from spinaldx.training.augmentation import (
 from spinaldx.training.cache import CachedSeries, SeriesCache
 from spinaldx.training.losses import segmentation_loss
 from spinaldx.training.options import SegmentationOptions
+from spinaldx.training.tilt import TiltOptions, draw_places, leaning_slice
 
 # Windows are cut this much larger, so that turning leaves no empty corners.
 _ROOM = 1.4
@@ -83,6 +84,7 @@ class SegmentationObjective:
         outputs: Names of the network's outputs, of ``lesion`` and ``cord``.
         seed: Of everything drawn.
         augmentation: How far windows are changed.
+        tilt: How far slices lean into their neighbours.
         device: Where validation runs.
     """
 
@@ -93,6 +95,7 @@ class SegmentationObjective:
     outputs: tuple[str, ...] = ("lesion", "cord")
     seed: int = 0
     augmentation: AugmentationOptions = field(default_factory=AugmentationOptions)
+    tilt: TiltOptions = field(default_factory=TiltOptions)
     device: str = "cpu"
     _groups: list[list[Sample]] = field(init=False)
     _others: list[Sample] = field(init=False)
@@ -161,24 +164,23 @@ class SegmentationObjective:
         else:
             sample, index = self._lesion_slice(generator)
         series = sample.series
-        lesion = np.asarray(self.cache.read(series.key, "lesion")[index])
-        cord = None
-        if series.has_cord:
-            cord = np.asarray(self.cache.read(series.key, "cord")[index])
-        marked = lesion
+        names = ("image", "lesion", "cord")[: 3 if series.has_cord else 2]
+        stacks = {name: self.cache.read(series.key, name) for name in names}
+        marked = np.asarray(stacks["lesion"][index])
         if index not in series.lesion_slices and series.cord_slices:
             near = min(series.cord_slices, key=lambda at: abs(at - index))
-            marked = np.asarray(self.cache.read(series.key, "cord")[near])
-        centre = self._centre(generator, marked, lesion.shape)
-        image = self.cache.read(series.key, "image")[index]
+            marked = np.asarray(stacks["cord"][near])
+        centre = self._centre(generator, marked, marked.shape)
         height, width = self.options.patch
+        rows = np.arange(len(marked))
+        places = draw_places(generator, rows, (centre[0], height), self.tilt)
         shape = (round(height * _ROOM), round(width * _ROOM))
-        truth = np.zeros((2, *shape), dtype=np.float32)
-        truth[0] = window_of(lesion, centre, shape) / 255.0
-        if cord is not None:
-            truth[1] = window_of(cord, centre, shape) / 255.0
-        known = (1.0, 1.0 if cord is not None else 0.0)
-        return _Window(window_of(image, centre, shape), truth, known)
+        layers = np.zeros((3, *shape), dtype=np.float32)
+        for number, name in enumerate(names):
+            leaning = leaning_slice(stacks[name], index, places)
+            layers[number] = window_of(leaning, centre, shape)
+        known = (1.0, 1.0 if series.has_cord else 0.0)
+        return _Window(layers[0], layers[1:] / 255.0, known)
 
     def _lesion_slice(self, generator: np.random.Generator) -> tuple[Sample, int]:
         group = self._groups[generator.integers(len(self._groups))]

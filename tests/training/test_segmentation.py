@@ -16,6 +16,7 @@ from spinaldx.training.segmentation import (
     by_case,
     patient_score,
 )
+from spinaldx.training.tilt import TiltOptions
 
 OPTIONS = SegmentationOptions(patch=(32, 24), batch_size=6)
 
@@ -66,6 +67,7 @@ class TestMakeBatch:
         counted = {}
         for share in (0.0, 1.0):
             made = objective(cache, training, healthy_share=share)
+            made.tilt = TiltOptions(frequency=0.0)  # nothing leans into a lesion
             truths = [made.make_batch(step)[1][:, 0] for step in range(10)]
             counted[share] = (torch.cat(truths).sum((1, 2)) > 0).float().mean().item()
 
@@ -138,7 +140,7 @@ class TestMakeBatch:
             ),
         )
         generator = np.random.default_rng(0)
-        for _ in range(200):
+        for _ in range(1000):
             made._draw_window(generator)
 
         # The cord's columns of slice 1, 3.5 to either side; a quarter from anywhere.
@@ -147,6 +149,22 @@ class TestMakeBatch:
         )[[0, -1]]
         near = [low - 4 <= column <= high + 4 for column in columns]
         assert np.mean(near) > 0.75
+
+    def test_image_and_masks_lean_together(self, cache):
+        volume, lesion, cord = draw_patient("healthy", 2)
+        cord[...] = 0
+        cord[:, 10:20, 10:20] = 1
+        cord[2] = 0
+        volume = replace(volume, voxels=np.where(cord > 0, 100.0, 1.0))
+        stored = cache.store("leaning", LoadedSeries(volume, lesion, cord), GridSpec())
+        made = objective(cache, [Sample("leaning", "healthy", stored)])
+        made.tilt = TiltOptions(frequency=1.0)
+        generator = np.random.default_rng(0)
+
+        for _ in range(20):
+            window = made._draw_window(generator)
+            lit = window.image > 0.5  # reference tissue is 1
+            assert (lit == (window.truth[1] > 0.5)).mean() > 0.97
 
     def test_healthy_slices_without_cord_masks_are_drawn_evenly(self, cache):
         made = objective(cache, [sample(cache, "healthy", 2, cord=False)])
