@@ -25,7 +25,7 @@ from spinaldx.models import Bundle, EngineOptions, Networks, find_bundle, open_n
 from spinaldx.records import Disease, Volume
 from spinaldx.simulation.cohort import simulate_cohort
 from spinaldx.simulation.patient import PatientOptions
-from spinaldx.stages.lesions import LesionOptions, main_cord
+from spinaldx.stages.cord import main_cord
 from spinaldx.stages.segmentation import SegmentationOptions, segment
 from spinaldx.study import CaseRow, find_studies, read_cases
 from spinaldx.training.promotion import paired_interval
@@ -81,14 +81,11 @@ def inside_cord(
     voxels = np.asarray(image.dataobj, dtype=np.float32)
     truth = np.asarray(nib.load(row.mask).dataobj) > 0
     outputs = SegmentationOptions(outputs=bundle.segmentation.network.outputs)
-    found = segment(
-        Volume(voxels, image.affine, row.series),
-        networks,
-        bundle.segmentation.grid,
-        outputs,
-    )
-    cord = main_cord(found.cord_probability, LesionOptions())
-    if cord is None or not cord.any():
+    volume = Volume(voxels, image.affine, row.series)
+    found = segment(volume, networks, bundle.segmentation.grid, outputs)
+    main = main_cord(found.cord_probability, volume)
+    cord = main.voxels if main else np.zeros(voxels.shape, bool)
+    if not cord.any():
         return int(truth.sum()), np.zeros(len(RATIOS)), np.zeros(len(RATIOS))
     reference = np.median(voxels[cord])
     smooth = ndimage.median_filter(voxels, size=3)

@@ -4,9 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from spinaldx import __version__
 from spinaldx.errors import GeometryError, NoUsableSeriesError
 from spinaldx.grid import CropInputs, lesion_crops
@@ -22,12 +19,12 @@ from spinaldx.records import (
     Volume,
 )
 from spinaldx.stages.classification import decide, score_slices
+from spinaldx.stages.cord import MainCord, main_cord
 from spinaldx.stages.heatmap import SeriesMaps, build_heatmaps
 from spinaldx.stages.lesions import (
     LesionOptions,
     keep_lesions,
     lesion_flags,
-    main_cord,
     measure_lesions,
     number_lesions,
 )
@@ -124,7 +121,7 @@ class _Marked:
     """What is marked in one series: lesions, cord, and how sure the network was."""
 
     mask: Mask
-    cord: NDArray[np.bool_] | None = None
+    cord: MainCord | None = None
     segmentation: Segmentation | None = None
 
 
@@ -147,7 +144,7 @@ class _Cascade:
 
     def look_at(self, volume: Volume, drawn: Mask | None) -> _Seen:
         marked = self._mark(volume) if drawn is None else self._adopt(volume, drawn)
-        parts = marked.segmentation
+        parts, cord = marked.segmentation, marked.cord
         inputs = CropInputs(
             volume, marked.mask.labels, parts.cord_probability if parts else None
         )
@@ -157,17 +154,24 @@ class _Cascade:
         result = SeriesResult(
             volume=volume,
             mask=marked.mask,
-            lesions=measure_lesions(marked.mask, volume, cord=marked.cord),
+            lesions=measure_lesions(
+                marked.mask, volume, cord=cord.voxels if cord else None
+            ),
             lesion_probability=parts.lesion_probability if parts and keeps else None,
             flags=(*_origin_flags(marked), *lesion_flags(marked.mask)),
         )
         return _Seen(result, SeriesMaps(crops, scores.maps), scores.slice_scores)
 
     def _mark(self, volume: Volume) -> _Marked:
-        options = self._lesion_options()
         segmentation = self._segment(volume)
-        cord = main_cord(segmentation.cord_probability, options)
-        mask = keep_lesions(segmentation.lesion_probability, volume, options, cord=cord)
+        cord = main_cord(segmentation.cord_probability, volume)
+        mask = keep_lesions(
+            segmentation.lesion_probability,
+            volume,
+            self._lesion_options(),
+            cord=cord.voxels if cord else None,
+            reach=cord.reach if cord else None,
+        )
         return _Marked(mask, cord, segmentation)
 
     def _adopt(self, volume: Volume, drawn: Mask) -> _Marked:
@@ -177,7 +181,7 @@ class _Cascade:
             return _Marked(mask)
         # The network still says where the cord is: classifiers and lengths use it.
         segmentation = self._segment(volume)
-        cord = main_cord(segmentation.cord_probability, self._lesion_options())
+        cord = main_cord(segmentation.cord_probability, volume)
         return _Marked(mask, cord, segmentation)
 
     def _segment(self, volume: Volume) -> Segmentation:
@@ -199,7 +203,7 @@ def _origin_flags(marked: _Marked) -> tuple[QualityFlag, ...]:
     if marked.mask.origin is MaskOrigin.PERSON:
         message = "The lesion mask was drawn or corrected by a person."
         flags.append(QualityFlag("person_mask", message, needs_review=False))
-    elif marked.cord is not None and not marked.cord.any():
+    elif marked.cord is not None and not marked.cord.voxels.any():
         message = "No spinal cord was found, so nothing could be marked on it."
         flags.append(QualityFlag("cord_not_found", message))
     return tuple(flags)

@@ -172,6 +172,13 @@ class Volume:
         directions = self.affine_ras[:3, :3] / np.asarray(spacing)
         return int(np.argmax(np.abs(directions[0])))
 
+    @property
+    def upright_axis(self) -> int:
+        """Source axis in the slices that is nearest to head-foot."""
+        directions = np.abs(self.affine_ras[2, :3]) / np.asarray(self.spacing_mm)
+        directions[self.slice_axis] = -1.0
+        return int(np.argmax(directions))
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Mask:

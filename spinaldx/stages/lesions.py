@@ -49,37 +49,13 @@ class LesionOptions:
         threshold: Lesion probability from which a voxel is marked.
         min_volume_mm3: Components below this volume are left out.
         needs_cord: Keep only components on the main cord, where a cord is known.
-        cord_threshold: Cord probability from which a voxel is cord.
         cord_reach_mm: Widest gap between a lesion and the cord it belongs to.
-        cord_share: A piece of cord of at least this share of the largest is main
-            cord too: a lesion or a dim region may cut the cord in two.
     """
 
     threshold: float = 0.5
     min_volume_mm3: float = 30.0
     needs_cord: bool = True
-    cord_threshold: float = 0.5
     cord_reach_mm: float = 2.0
-    cord_share: float = 0.2
-
-
-def main_cord(
-    cord_probability: Float32Array | None, options: LesionOptions
-) -> BoolArray | None:
-    """Return the voxels of the main cord: the largest 3-D pieces.
-
-    Returns:
-        (I, J, K) bool, empty when nothing is cord; None when the network gives
-        no cord.
-    """
-    if cord_probability is None:
-        return None
-    cord = cord_probability >= options.cord_threshold
-    pieces, count = _components(cord)
-    sizes = np.bincount(pieces.ravel(), minlength=count + 1)
-    sizes[0] = 0
-    main = (sizes > 0) & (sizes >= options.cord_share * sizes.max())
-    return np.asarray(main[pieces], dtype=np.bool_)
 
 
 def keep_lesions(
@@ -88,6 +64,7 @@ def keep_lesions(
     options: LesionOptions,
     *,
     cord: BoolArray | None = None,
+    reach: BoolArray | None = None,
 ) -> Mask:
     """Turn lesion probabilities into numbered lesions.
 
@@ -95,8 +72,9 @@ def keep_lesions(
         lesion_probability: (I, J, K) float32 in 0..1 on the volume's grid.
         volume: Gives voxel size and the direction of the head.
         options: Threshold, size filter and cord filter.
-        cord: From `main_cord`; None keeps lesions wherever they lie. An empty
-            cord keeps none.
+        cord: Voxels of the main cord; None keeps lesions wherever they lie. An
+            empty cord keeps none.
+        reach: Where from side to side lesions can lie, broadcasting; None: anywhere.
 
     Returns:
         Components numbered from head to foot; at most the 255 largest.
@@ -106,14 +84,16 @@ def keep_lesions(
     """
     _check_shape(lesion_probability, volume)
     marked = lesion_probability >= options.threshold
+    if reach is not None and options.needs_cord:
+        marked = marked & reach
     labels, count = _components(marked)
     sizes = np.bincount(labels.ravel(), minlength=count + 1)
     keep = sizes * volume.voxel_mm3 >= options.min_volume_mm3
     keep[0] = False
     if cord is not None and options.needs_cord:
         _check_shape(cord, volume)
-        reach = _reach(options.cord_reach_mm, volume)
-        keep[keep] = _is_near(labels, np.flatnonzero(keep), cord, reach)
+        around = _reach(options.cord_reach_mm, volume)
+        keep[keep] = _is_near(labels, np.flatnonzero(keep), cord, around)
     return _numbered(keep[labels], volume, MaskOrigin.NETWORK)
 
 
@@ -233,7 +213,7 @@ def measure_lesions(
     Args:
         mask: Lesions 1..n on the volume's grid.
         volume: The image they lie in.
-        cord: From `main_cord`, or None.
+        cord: Voxels of the main cord, or None.
 
     Returns:
         Lesions by number; empty when the mask is.
@@ -334,7 +314,7 @@ def _centre_line(mask: Mask, volume: Volume, cord: BoolArray | None) -> _Line | 
     if cord is None or not cord.any():
         return None
     _check_shape(cord, volume)
-    axis = _upright_axis(volume)
+    axis = volume.upright_axis
     ijk = np.argwhere(cord | (mask.labels != 0))
     rows = ijk[:, axis]
     counts = np.bincount(rows).astype(np.float64)
@@ -345,13 +325,6 @@ def _centre_line(mask: Mask, volume: Volume, cord: BoolArray | None) -> _Line | 
     centres = _to_ras(sums[seen] / counts[seen, None], volume.affine_ras)
     line = _smooth_line(seen, centres, counts[seen], volume.spacing_mm[axis])
     return replace(line, axis=axis, first_row=int(seen[0]))
-
-
-def _upright_axis(volume: Volume) -> int:
-    """Return the in-plane source axis nearest to head-foot."""
-    directions = np.abs(volume.affine_ras[2, :3]) / np.asarray(volume.spacing_mm)
-    directions[volume.slice_axis] = -1.0
-    return int(np.argmax(directions))
 
 
 def _smooth_line(

@@ -20,7 +20,6 @@ from spinaldx.stages.lesions import (
     LesionOptions,
     keep_lesions,
     lesion_flags,
-    main_cord,
     measure_lesions,
     number_lesions,
 )
@@ -122,45 +121,45 @@ class TestCordFilter:
         ids=["inside", "touching", "gap of 2 mm", "gap of 3 mm"],
     )
     def test_keeps_what_lies_on_the_cord(self, columns, count):
-        cord = main_cord(boxes(CORD), LesionOptions())
+        cord = boxes(CORD) > 0
         probability = boxes(((2, 3), (20, 30), columns))
 
         assert kept(probability, cord=cord).labels.max() == count
 
     def test_the_neighbouring_slice_touches(self):
-        cord = main_cord(boxes(CORD), LesionOptions())
+        cord = boxes(CORD) > 0
 
         assert kept(boxes(((4, 5), (20, 30), (14, 18))), cord=cord).labels.any()
 
     def test_can_be_switched_off(self):
         options = replace(ANY_SIZE, needs_cord=False)
-        cord = main_cord(boxes(CORD), LesionOptions())
+        cord = boxes(CORD) > 0
 
         assert kept(boxes(((0, 1), (5, 9), (0, 4))), options, cord).labels.any()
 
+    def test_nothing_is_marked_beyond_the_reach_of_the_cord(self):
+        volume = blank()
+        reach = np.ones((volume.voxels.shape[0], 1, 1), bool)
+        reach[3:] = False
+        probability = boxes(((1, 5), (20, 30), (14, 18)))
+
+        mask = keep_lesions(
+            probability, volume, ANY_SIZE, cord=boxes(CORD) > 0, reach=reach
+        )
+        free = replace(ANY_SIZE, needs_cord=False)
+
+        assert mask.labels[1:3, 20:30, 14:18].all()
+        assert not mask.labels[3:].any()
+        assert keep_lesions(probability, volume, free, reach=reach).labels[3:].any()
+
     def test_an_empty_cord_keeps_nothing(self):
-        cord = main_cord(boxes(), LesionOptions())
+        cord = boxes() > 0
 
         assert not kept(boxes(((1, 2), (5, 9), (5, 9))), cord=cord).labels.any()
 
     def test_refuses_a_cord_of_another_image(self):
         with pytest.raises(GeometryError, match="does not fit"):
             kept(boxes(), cord=np.zeros((1, 2, 3), bool))
-
-
-class TestMainCord:
-    def test_keeps_large_pieces_only(self):
-        halves = ((1, 4), (2, 30), (12, 20)), ((1, 4), (40, 62), (12, 20))
-        cord = main_cord(boxes(*halves, ((0, 2), (2, 6), (28, 31))), LesionOptions())
-
-        assert cord[2, [10, 50], 15].all()
-        assert not cord[:, :, 28:].any()
-
-    def test_is_none_without_a_cord_output(self):
-        assert main_cord(None, LesionOptions()) is None
-
-    def test_is_empty_when_nothing_is_cord(self):
-        assert not main_cord(boxes(), LesionOptions()).any()
 
 
 class TestNumberLesions:
