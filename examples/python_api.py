@@ -1,6 +1,6 @@
 """Use spinaldx from Python: the steps of `spinaldx predict`, one by one.
 
-    python examples/python_api.py examples/studies results --weights phantom-v0
+    python examples/python_api.py examples/studies results --weights phantom-v1
 
 For many studies, with resume and shards, hand `spinaldx.batch` the same objects.
 """

@@ -8,7 +8,7 @@ import typer
 
 from spinaldx.cli.console import OutputFormat
 
-DEFAULT_WEIGHTS = "phantom-v0"
+DEFAULT_WEIGHTS = "phantom-v1"
 
 Inputs = Annotated[
     list[Path],

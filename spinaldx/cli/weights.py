@@ -86,7 +86,7 @@ def _entry(known: "KnownBundle") -> dict[str, Any]:
 def show(name: Name, output_format: options.Format = OutputFormat.HUMAN) -> None:
     """Show a bundle's facts and its model card.
 
-    Example: `spinaldx weights show phantom-v0`
+    Example: `spinaldx weights show phantom-v1`
     """
     from spinaldx.models.bundle import (  # noqa: PLC0415 - imports numpy
         CARD_NAME,
@@ -197,7 +197,7 @@ def verify(
 ) -> None:
     """Check every byte and every tensor of a bundle.
 
-    Example: `spinaldx weights verify phantom-v0`
+    Example: `spinaldx weights verify phantom-v1`
     """
     from spinaldx.models import verify_bundle  # noqa: PLC0415 - imports numpy
     from spinaldx.models.bundle_store import known_bundles  # noqa: PLC0415 - as above
@@ -219,7 +219,7 @@ def export(
 ) -> None:
     """Write a bundle into one file, to carry it to where no network is.
 
-    Example: `spinaldx weights export phantom-v0 phantom-v0.zip`
+    Example: `spinaldx weights export phantom-v1 phantom-v1.zip`
     """
     from spinaldx.files import sha256_of  # noqa: PLC0415 - with those below
     from spinaldx.models import archive  # noqa: PLC0415 - imports numpy
@@ -242,7 +242,7 @@ def import_archive(
 ) -> None:
     """Put the bundle of an archive among the user's bundles; needs no network.
 
-    Example: `spinaldx weights import phantom-v0.zip`
+    Example: `spinaldx weights import phantom-v1.zip`
     """
     from spinaldx.models import archive  # noqa: PLC0415 - imports numpy
 

@@ -32,7 +32,7 @@ FACTS = RunFacts(
     decisions={Task.MS_VS_NMOSD.value: Decision(patients=9)},
     options={"seed": 3},
     table_sha256="0" * 64,
-    old="phantom-v0 1.0",
+    old="phantom-v1 1.0",
 )
 
 
