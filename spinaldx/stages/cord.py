@@ -26,7 +26,7 @@ class CordOptions:
         share: A piece of cord of at least this share of the largest is main cord
             too: a lesion or a dim region may cut the cord in two.
         half_width_mm: Half of the widest cord from side to side that is not swollen.
-            Measured cords are 13 mm wide at their widest, a few 15 mm.
+            On average they are 14.0 mm wide at C4, their widest (AJNR 1990).
         swollen: A cord thicker from front to back may reach this many times its
             thickness to either side.
         window_mm: Length of cord that is looked at together.
@@ -100,12 +100,12 @@ def lateral_reach(cord: BoolArray, volume: Volume, options: CordOptions) -> Bool
     if not len(seen):
         return np.ones((1, 1, 1), dtype=np.bool_)
     spacing_mm = np.asarray(volume.spacing_mm)
-    near = max(round(options.window_mm / spacing_mm[upright] / 2), 0)
+    near = round(options.window_mm / spacing_mm[upright] / 2)
     totals = _moving_sum(counts, near)
     rows = seen[np.abs(np.arange(len(counts))[:, None] - seen).argmin(axis=1)]
     middle = _weighted_median(totals[rows])
-    width = np.minimum(2 * near + 1, _moving_sum(counts.any(axis=1)[:, None], near))
-    thick_mm = (totals / np.maximum(width, 1)).max(axis=1)[rows] * spacing_mm[depth]
+    rows_seen = _moving_sum(counts.any(axis=1)[:, None], near)
+    thick_mm = (totals / np.maximum(rows_seen, 1)).max(axis=1)[rows] * spacing_mm[depth]
     limit_mm = np.maximum(options.half_width_mm, options.swollen * thick_mm)
     away_mm = np.abs(np.arange(counts.shape[1]) - middle[:, None]) * spacing_mm[lateral]
     reach = (away_mm <= limit_mm[:, None])[:, :, None]
