@@ -84,6 +84,15 @@ def fine_tune(
     mask_source: Annotated[
         MaskSource, typer.Option(help="Lesion masks that the classifiers learn from.")
     ] = MaskSource.MIXED,
+    painted_share: Annotated[
+        float,
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            help="Share of the windows without lesion that get one painted into their "
+            "cord; needs cord masks.",
+        ),
+    ] = 0.0,
     fractions: Annotated[
         str,
         typer.Option(
@@ -158,6 +167,7 @@ def fine_tune(
         seed=seed,
         compute=training.Compute(device, precision, threads),
         learning=learning,
+        segmentation=training.SegmentationOptions(painted_share=painted_share),
         classifier=training.ClassifierOptions(
             mask_source=training.MaskSource(mask_source.value)
         ),

@@ -124,6 +124,7 @@ class SegmentationOptions:
         batch_size: Windows a step.
         learning_rate: Highest of the schedule.
         healthy_share: Share of windows from slices without a lesion.
+        painted_share: Share of these that get lesions painted into their cord.
         time_share: Share of the minutes when classifiers are trained too.
     """
 
@@ -131,6 +132,7 @@ class SegmentationOptions:
     batch_size: int = 8
     learning_rate: float = 2e-3
     healthy_share: float = 0.5
+    painted_share: float = 0.0
     time_share: float = 0.65
 
 

@@ -19,6 +19,7 @@ from spinaldx.training.augmentation import (
 from spinaldx.training.cache import CachedSeries, SeriesCache
 from spinaldx.training.losses import segmentation_loss
 from spinaldx.training.options import SegmentationOptions
+from spinaldx.training.painting import PaintOptions, draw_paintings, paint
 from spinaldx.training.tilt import TiltOptions, draw_places, leaning_slice
 
 # Windows are cut this much larger, so that turning leaves no empty corners.
@@ -85,6 +86,7 @@ class SegmentationObjective:
         seed: Of everything drawn.
         augmentation: How far windows are changed.
         tilt: How far slices lean into their neighbours.
+        painting: Which lesions are painted into healthy cords, if any.
         device: Where validation runs.
     """
 
@@ -96,6 +98,7 @@ class SegmentationObjective:
     seed: int = 0
     augmentation: AugmentationOptions = field(default_factory=AugmentationOptions)
     tilt: TiltOptions = field(default_factory=TiltOptions)
+    painting: PaintOptions = field(default_factory=PaintOptions)
     device: str = "cpu"
     _groups: list[list[Sample]] = field(init=False)
     _others: list[Sample] = field(init=False)
@@ -133,7 +136,14 @@ class SegmentationObjective:
         )
         shape = self.options.patch
         sampled = resample(torch.from_numpy(layers), changes, shape)
+        often = self.options.painted_share
+        paintings = [draw_paintings(generator, often, self.painting) for _ in windows]
         known = torch.tensor([one.known for one in windows])
+        for window, is_known, drawn in zip(
+            sampled.numpy(), known[:, 1] > 0, paintings, strict=True
+        ):
+            if is_known:
+                window[:] = paint(window, drawn)
         images, cord = sampled[:, :1], sampled[:, 2:]
         images = change_cord_and_fluid(images, cord, known[:, 1], changes)
         images = change_appearance(images, changes)

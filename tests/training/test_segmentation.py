@@ -74,6 +74,24 @@ class TestMakeBatch:
         assert counted[1.0] == 0.0
         assert counted[0.0] > 0.5
 
+    @pytest.mark.parametrize(
+        ("share", "cord"), [(1.0, True), (0.0, True), (1.0, False)]
+    )
+    def test_lesions_are_painted_where_asked_and_the_cord_is_known(
+        self, cache, share, cord
+    ):
+        training = [sample(cache, "healthy", seed, cord=cord) for seed in range(3)]
+        made = objective(cache, training, painted_share=share)
+        batches = [made.make_batch(step) for step in range(20)]
+        images, truth = (torch.cat([one[n] for one in batches]) for n in (0, 1))
+
+        has_lesion = truth[:, 0].amax((1, 2)) > 0.5
+        assert has_lesion.any() == (share == 1.0 and cord)
+        if has_lesion.any():
+            inside = truth[:, :1] > 0.9
+            beside = (truth[:, 1:] > 0.9) & (truth[:, :1] < 0.1)
+            assert images[inside].median() > 1.2 * images[beside].median()
+
     def test_diagnoses_are_drawn_alike_however_many_patients(self, cache):
         training = [sample(cache, "ms", n) for n in range(5)]
         training.append(sample(cache, "astrocytoma", 9))
