@@ -22,8 +22,8 @@ from scipy import ndimage
 from spinaldx.cli.options import DEFAULT_WEIGHTS
 from spinaldx.models import Bundle, Networks, find_bundle, open_networks
 from spinaldx.records import Volume
-from spinaldx.stages.cord import main_cord
-from spinaldx.stages.lesions import LesionOptions, keep_lesions
+from spinaldx.stages.lesions import LesionOptions
+from spinaldx.stages.marking import mark_lesions
 from spinaldx.stages.segmentation import SegmentationOptions, segment
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
@@ -129,14 +129,9 @@ def run(
     options = LesionOptions(
         threshold=part.threshold, min_volume_mm3=part.min_lesion_mm3
     )
-    cord = main_cord(found.cord_probability, volume)
-    if cord is None:
-        mask = keep_lesions(found.lesion_probability, volume, options)
-        return mask.labels > 0, np.zeros(voxels.shape, bool)
-    mask = keep_lesions(
-        found.lesion_probability, volume, options, cord=cord.voxels, reach=cord.reach
-    )
-    return mask.labels > 0, cord.voxels
+    marked = mark_lesions(found, volume, options)
+    cord = marked.cord.voxels if marked.cord else np.zeros(voxels.shape, bool)
+    return marked.mask.labels > 0, cord
 
 
 def healthy(bundle: Bundle, networks: Networks) -> dict[str, dict[str, float]]:

@@ -25,7 +25,7 @@ from spinaldx.models import Bundle, EngineOptions, Networks, find_bundle, open_n
 from spinaldx.records import Disease, Volume
 from spinaldx.simulation.cohort import simulate_cohort
 from spinaldx.simulation.patient import PatientOptions
-from spinaldx.stages.cord import main_cord
+from spinaldx.stages.marking import find_cord
 from spinaldx.stages.segmentation import SegmentationOptions, segment
 from spinaldx.study import CaseRow, find_studies, read_cases
 from spinaldx.training.promotion import paired_interval
@@ -83,7 +83,7 @@ def inside_cord(
     outputs = SegmentationOptions(outputs=bundle.segmentation.network.outputs)
     volume = Volume(voxels, image.affine, row.series)
     found = segment(volume, networks, bundle.segmentation.grid, outputs)
-    main = main_cord(found.cord_probability, volume)
+    main = find_cord(found, volume)
     cord = main.voxels if main else np.zeros(voxels.shape, bool)
     if not cord.any():
         return int(truth.sum()), np.zeros(len(RATIOS)), np.zeros(len(RATIOS))

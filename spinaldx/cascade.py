@@ -19,15 +19,15 @@ from spinaldx.records import (
     Volume,
 )
 from spinaldx.stages.classification import decide, score_slices
-from spinaldx.stages.cord import MainCord, main_cord
+from spinaldx.stages.cord import MainCord
 from spinaldx.stages.heatmap import SeriesMaps, build_heatmaps
 from spinaldx.stages.lesions import (
     LesionOptions,
-    keep_lesions,
     lesion_flags,
     measure_lesions,
     number_lesions,
 )
+from spinaldx.stages.marking import find_cord, mark_lesions
 from spinaldx.stages.segmentation import Segmentation, SegmentationOptions, segment
 
 
@@ -164,15 +164,8 @@ class _Cascade:
 
     def _mark(self, volume: Volume) -> _Marked:
         segmentation = self._segment(volume)
-        cord = main_cord(segmentation.cord_probability, volume)
-        mask = keep_lesions(
-            segmentation.lesion_probability,
-            volume,
-            self._lesion_options(),
-            cord=cord.voxels if cord else None,
-            reach=cord.reach if cord else None,
-        )
-        return _Marked(mask, cord, segmentation)
+        marked = mark_lesions(segmentation, volume, self._lesion_options())
+        return _Marked(marked.mask, marked.cord, segmentation)
 
     def _adopt(self, volume: Volume, drawn: Mask) -> _Marked:
         mask = number_lesions(drawn, volume)
@@ -181,8 +174,7 @@ class _Cascade:
             return _Marked(mask)
         # The network still says where the cord is: classifiers and lengths use it.
         segmentation = self._segment(volume)
-        cord = main_cord(segmentation.cord_probability, volume)
-        return _Marked(mask, cord, segmentation)
+        return _Marked(mask, find_cord(segmentation, volume), segmentation)
 
     def _segment(self, volume: Volume) -> Segmentation:
         part = self.bundle.segmentation

@@ -30,6 +30,8 @@ class CordOptions:
         swollen: A cord thicker from front to back may reach this many times its
             thickness to either side.
         window_mm: Length of cord that is looked at together.
+        lesion_weight: What a voxel that is surely lesion counts for when the cord's
+            middle is sought; cord without lesion counts 1 more.
     """
 
     threshold: float = 0.5
@@ -37,6 +39,7 @@ class CordOptions:
     half_width_mm: float = 7.5
     swollen: float = 0.9
     window_mm: float = 30.0
+    lesion_weight: float = 0.03
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,6 +60,8 @@ def main_cord(
     cord_probability: Float32Array | None,
     volume: Volume,
     options: CordOptions | None = None,
+    *,
+    lesion_probability: Float32Array | None = None,
 ) -> MainCord | None:
     """Find the main cord: the largest 3-D pieces within its reach.
 
@@ -64,6 +69,9 @@ def main_cord(
         cord_probability: (I, J, K) float32 in 0..1 on the volume's grid.
         volume: Says which axes are which.
         options: Threshold and widths.
+        lesion_probability: (I, J, K) float32 in 0..1. Bright fluid beside the cord
+            may be taken for cord full of lesion; where there is cord without lesion
+            too, that alone says where the middle is.
 
     Returns:
         None when the network gives no cord.
@@ -72,11 +80,27 @@ def main_cord(
         return None
     options = options or CordOptions()
     cord = _largest(cord_probability >= options.threshold, options.share)
-    reach = lateral_reach(cord, volume, options)
+    weights = _weights(cord, lesion_probability, options)
+    reach = lateral_reach(cord, volume, options, weights=weights)
     return MainCord(_largest(cord & reach, options.share), reach)
 
 
-def lateral_reach(cord: BoolArray, volume: Volume, options: CordOptions) -> BoolArray:
+def _weights(
+    cord: BoolArray, lesion_probability: Float32Array | None, options: CordOptions
+) -> Float32Array:
+    if lesion_probability is None:
+        return cord.astype(np.float32)
+    plain = np.clip(1 - 2 * lesion_probability, 0, 1) + options.lesion_weight
+    return np.asarray(plain * cord, dtype=np.float32)
+
+
+def lateral_reach(
+    cord: BoolArray,
+    volume: Volume,
+    options: CordOptions,
+    *,
+    weights: Float32Array | None = None,
+) -> BoolArray:
     """Say where, from side to side, the cord can be at all.
 
     In each row the cord's middle is the median across the slices of the voxels that
@@ -86,6 +110,8 @@ def lateral_reach(cord: BoolArray, volume: Volume, options: CordOptions) -> Bool
         cord: (I, J, K) bool on the volume's grid.
         volume: Says which axes are which.
         options: Widths.
+        weights: What each voxel counts for in the median, (I, J, K), above 0 where
+            there is cord and 0 elsewhere; None: all alike.
 
     Returns:
         Bool that broadcasts with (I, J, K); all True where nothing is cord.
@@ -93,9 +119,8 @@ def lateral_reach(cord: BoolArray, volume: Volume, options: CordOptions) -> Bool
     upright = volume.upright_axis
     lateral = volume.slice_axis
     depth = ({0, 1, 2} - {upright, lateral}).pop()
-    counts = cord.sum(axis=depth, keepdims=True)
-    # Rows, then slices.
-    counts = np.moveaxis(counts, (upright, lateral, depth), (0, 1, 2))[:, :, 0]
+    axes = upright, lateral, depth
+    counts = _count(cord, axes)
     seen = np.flatnonzero(counts.any(axis=1))
     if not len(seen):
         return np.ones((1, 1, 1), dtype=np.bool_)
@@ -103,13 +128,22 @@ def lateral_reach(cord: BoolArray, volume: Volume, options: CordOptions) -> Bool
     near = round(options.window_mm / spacing_mm[upright] / 2)
     totals = _moving_sum(counts, near)
     rows = seen[np.abs(np.arange(len(counts))[:, None] - seen).argmin(axis=1)]
-    middle = _weighted_median(totals[rows])
-    rows_seen = _moving_sum(counts.any(axis=1)[:, None], near)
+    weighed = totals if weights is None else _moving_sum(_count(weights, axes), near)
+    middle = _weighted_median(weighed[rows])
+    rows_seen = _moving_sum(counts.sum(axis=1, keepdims=True) > 0, near)
     thick_mm = (totals / np.maximum(rows_seen, 1)).max(axis=1)[rows] * spacing_mm[depth]
     limit_mm = np.maximum(options.half_width_mm, options.swollen * thick_mm)
     away_mm = np.abs(np.arange(counts.shape[1]) - middle[:, None]) * spacing_mm[lateral]
     reach = (away_mm <= limit_mm[:, None])[:, :, None]
-    return np.asarray(np.moveaxis(reach, (0, 1, 2), (upright, lateral, depth)))
+    return np.asarray(np.moveaxis(reach, (0, 1, 2), axes))
+
+
+def _count(
+    voxels: NDArray[np.generic], axes: tuple[int, int, int]
+) -> NDArray[np.generic]:
+    """Sum (I, J, K) over depth: rows, then slices."""
+    moved = np.moveaxis(voxels, axes, (0, 1, 2))
+    return np.asarray(moved.sum(axis=2))
 
 
 def _largest(cord: BoolArray, share: float) -> BoolArray:

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from spinaldx.grid import CropInputs, CropSpec, GridSpec, lesion_crops
 from spinaldx.records import Disease, Float32Array, Volume
-from spinaldx.stages.cord import main_cord
-from spinaldx.stages.lesions import LesionOptions, keep_lesions
+from spinaldx.stages.lesions import LesionOptions
+from spinaldx.stages.marking import mark_lesions
 from spinaldx.stages.segmentation import (
     Segmentation,
     SegmentationOptions,
@@ -55,15 +55,7 @@ def mark(
     options = LesionOptions(
         threshold=choice.threshold, min_volume_mm3=choice.min_lesion_mm3
     )
-    cord = main_cord(segmentation.cord_probability, volume)
-    mask = keep_lesions(
-        segmentation.lesion_probability,
-        volume,
-        options,
-        cord=cord.voxels if cord else None,
-        reach=cord.reach if cord else None,
-    )
-    return mask.labels
+    return mark_lesions(segmentation, volume, options).mask.labels
 
 
 def score_choices(patient: Patient, segmenter: Segmenter) -> list[float]:

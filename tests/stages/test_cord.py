@@ -52,6 +52,28 @@ class TestMainCord:
         assert found.voxels[3:6, 12:19, 2:62].all()
         assert not found.voxels[7:].any()
 
+    def test_its_middle_is_where_it_has_no_lesion(self):
+        # Cord in slices 3 and 4, fluid in 7 and 8 taken for cord full of lesion.
+        cord, fluid = ((3, 5), (12, 19), (2, 62)), ((7, 9), (12, 19), (2, 62))
+        probability, lesion = boxes(cord, fluid), boxes(fluid)
+        unaware = main_cord(probability, volume())
+        aware = main_cord(probability, volume(), lesion_probability=lesion)
+
+        # By hand: 2.5 slices about 4.5, where half of all lies on either side, and
+        # about 3.53, where half of the cord and of 3 % more does.
+        assert np.flatnonzero(unaware.reach[:, 0, 30]).tolist() == [2, 3, 4, 5, 6, 7]
+        assert np.flatnonzero(aware.reach[:, 0, 30]).tolist() == [2, 3, 4, 5, 6]
+        assert unaware.voxels[7].any()
+        assert not aware.voxels[7:].any()
+
+    def test_a_lesion_that_fills_the_cord_keeps_its_middle(self):
+        probability = boxes(CORD)
+        found = main_cord(probability, volume(), lesion_probability=probability)
+        expected = main_cord(probability, volume())
+
+        np.testing.assert_array_equal(found.reach, expected.reach)
+        np.testing.assert_array_equal(found.voxels, expected.voxels)
+
     def test_pieces_that_only_fluid_joined_are_judged_again(self):
         # Too small for itself; the sheet in slice 7 held it to the cord.
         sheet, crumb = ((6, 8), (12, 19), (20, 30)), ((6, 7), (19, 25), (20, 22))
