@@ -50,12 +50,18 @@ class LesionOptions:
         min_volume_mm3: Components below this volume are left out.
         needs_cord: Keep only components on the main cord, where a cord is known.
         cord_reach_mm: Widest gap between a lesion and the cord it belongs to.
+        min_contrast: Lesions less bright than this, relative to the cord without lesion
+            nearby, are left out; 0 keeps all. Where there is no such cord they stay.
+        swollen: They stay too where the cord is this many times as thick as nearby:
+            solid tumours can be as bright as cord.
     """
 
     threshold: float = 0.5
     min_volume_mm3: float = 30.0
     needs_cord: bool = True
     cord_reach_mm: float = 2.0
+    min_contrast: float = 1.15
+    swollen: float = 1.3
 
 
 def keep_lesions(

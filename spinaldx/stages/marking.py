@@ -1,10 +1,13 @@
-"""From a segmentation to its lesions: the main cord, then what lies in it."""
+"""From a segmentation to its lesions: what lies in the main cord and is brighter."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from spinaldx.records import Mask, Volume
-from spinaldx.stages.cord import MainCord, main_cord
-from spinaldx.stages.lesions import LesionOptions, keep_lesions
+from spinaldx.stages.contrast import contrast_to_cord, swelling
+from spinaldx.stages.cord import BoolArray, MainCord, main_cord
+from spinaldx.stages.lesions import LesionOptions, keep_lesions, number_lesions
 from spinaldx.stages.segmentation import Segmentation
 
 
@@ -38,7 +41,7 @@ def mark_lesions(
     Args:
         segmentation: Probabilities on the volume's grid.
         volume: Gives voxel size and the direction of the head.
-        options: Threshold, size filter and cord filter.
+        options: Threshold and filters.
 
     Raises:
         GeometryError: If the shapes differ.
@@ -51,4 +54,20 @@ def mark_lesions(
         cord=cord.voxels if cord else None,
         reach=cord.reach if cord else None,
     )
+    if cord and options.needs_cord and options.min_contrast > 0:
+        mask = _plausible(mask, cord.voxels, volume, options)
     return Marking(mask, cord)
+
+
+def _plausible(
+    mask: Mask, cord: BoolArray, volume: Volume, options: LesionOptions
+) -> Mask:
+    """Leave out what is neither brighter than the cord nor swells it."""
+    # Both are False where nothing can be said.
+    is_faint = contrast_to_cord(mask.labels, cord, volume) < options.min_contrast
+    is_slim = swelling(mask.labels, cord, volume) < options.swollen
+    if not (is_faint & is_slim).any():
+        return mask
+    keep = np.concatenate(([False], ~(is_faint & is_slim)))
+    labels = np.where(keep[mask.labels], mask.labels, 0).astype(np.uint8)
+    return number_lesions(replace(mask, labels=labels), volume)

@@ -58,3 +58,41 @@ class TestMarkLesions:
         found = Segmentation(small, small)
         with pytest.raises(GeometryError):
             mark_lesions(found, VOLUME, LesionOptions())
+
+
+class TestFaintMarks:
+    """Cord at 100 in fluid of 300, a mark of a given brightness in it."""
+
+    def marked(self, ratio, *, thick=False, **options):
+        cord = boxes(CORD)
+        voxels = np.full(SHAPE, 300.0, np.float32)
+        if thick:
+            cord[3:5, 10:21, 20:30] = 0.9
+        voxels[cord > 0] = 100.0
+        voxels[boxes(LESION) > 0] = 100.0 * ratio
+        scan = Volume(voxels, VOLUME.affine_ras, "faint")
+        found = Segmentation(boxes(LESION), cord)
+        return mark_lesions(found, scan, LesionOptions(**options)).mask
+
+    @pytest.mark.parametrize(("ratio", "kept"), [(1.0, 0), (1.1, 0), (1.2, 1), (3, 1)])
+    def test_what_is_hardly_brighter_than_the_cord_is_no_lesion(self, ratio, kept):
+        assert self.marked(ratio).labels.max() == kept
+
+    def test_but_for_one_that_swells_the_cord(self):
+        # 11 columns and 7.
+        assert self.marked(1.0, thick=True).labels.max() == 1
+
+    def test_or_when_nobody_asks(self):
+        assert self.marked(1.0, min_contrast=0.0).labels.max() == 1
+        assert self.marked(1.0, needs_cord=False).labels.max() == 1
+
+    def test_the_others_are_numbered_again(self):
+        cord = boxes(CORD)
+        second = ((3, 4), (13, 18), (40, 50))
+        voxels = np.full(SHAPE, 100.0, np.float32)
+        voxels[boxes(LESION) > 0] = 150.0
+        scan = Volume(voxels, VOLUME.affine_ras, "two")
+        found = Segmentation(boxes(LESION, second), cord)
+        labels = mark_lesions(found, scan, LesionOptions()).mask.labels
+
+        np.testing.assert_array_equal(labels, boxes(LESION) > 0)

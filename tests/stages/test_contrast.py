@@ -1,0 +1,144 @@
+from itertools import permutations
+
+import numpy as np
+import pytest
+
+from spinaldx.records import Volume
+from spinaldx.stages.contrast import ContrastOptions, contrast_to_cord, swelling
+
+# Three sagittal slices of 3 mm, 33 columns and 100 rows of 1 mm.
+SHAPE = (3, 33, 100)
+ORDERS = list(permutations(range(3)))
+CORD = (slice(None), slice(12, 19), slice(None))
+LESION = (slice(1, 2), slice(14, 17), slice(45, 55))
+
+
+def labelled(*places):
+    labels = np.zeros(SHAPE, np.uint8)
+    for number, place in enumerate(places, 1):
+        labels[place] = number
+    return labels
+
+
+def cord_mask():
+    cord = np.zeros(SHAPE, bool)
+    cord[CORD] = True
+    return cord
+
+
+def volume(voxels, order=(0, 1, 2)):
+    affine = np.diag([3.0, 1.0, 1.0, 1.0])[:, [*order, 3]]
+    return Volume(voxels.transpose(order).astype(np.float32), affine, "contrast")
+
+
+def scan(ratio=1.5):
+    """Cord at 100, fluid at 300 beside it, the lesion `ratio` times the cord."""
+    voxels = np.full(SHAPE, 300.0)
+    voxels[CORD] = 100.0
+    voxels[LESION] = 100.0 * ratio
+    return voxels
+
+
+class TestContrastToCord:
+    @pytest.mark.parametrize("ratio", [0.9, 1.0, 1.5, 4.0])
+    def test_is_the_ratio_of_lesion_to_cord(self, ratio):
+        found = contrast_to_cord(labelled(LESION), cord_mask(), volume(scan(ratio)))
+
+        assert found.tolist() == [pytest.approx(ratio)]
+
+    @pytest.mark.parametrize("order", ORDERS)
+    def test_in_any_order_of_axes(self, order):
+        found = contrast_to_cord(
+            labelled(LESION).transpose(order),
+            cord_mask().transpose(order),
+            volume(scan(), order),
+        )
+
+        assert found.tolist() == [pytest.approx(1.5)]
+
+    def test_fluid_at_the_edge_of_the_cord_does_not_count(self):
+        voxels = scan()
+        voxels[:, [12, 18]] = 300.0  # outermost columns of what is marked as cord
+        found = contrast_to_cord(labelled(LESION), cord_mask(), volume(voxels))
+
+        assert found.tolist() == [pytest.approx(1.5)]
+
+    def test_a_cyst_makes_a_tumour_as_bright_as_cord_brighter(self):
+        voxels = scan(1.0)
+        voxels[1, 14:17, 48:51] = 250.0  # 9 of 30 voxels
+        found = contrast_to_cord(labelled(LESION), cord_mask(), volume(voxels))
+
+        assert found.tolist() == [pytest.approx(2.5)]
+
+    def test_other_lesions_are_no_reference(self):
+        second = (slice(1, 2), slice(12, 19), slice(57, 100))
+        voxels = scan()
+        voxels[second] = 200.0
+        labels = labelled(LESION, second)
+
+        found = contrast_to_cord(labels, cord_mask(), volume(voxels))
+
+        assert found == pytest.approx([1.5, 2.0])
+
+    def test_cord_far_away_is_no_reference(self):
+        voxels = scan()
+        voxels[:, 12:19, :36] = voxels[:, 12:19, 64:] = 500.0
+        scanned = volume(voxels)
+        near, far = (
+            contrast_to_cord(
+                labelled(LESION), cord_mask(), scanned, ContrastOptions(around_mm=reach)
+            )
+            for reach in (9, 30)
+        )
+
+        assert near.tolist() == [pytest.approx(1.5)]
+        assert far.tolist() == [pytest.approx(0.3)]  # most of it is at 500
+
+    def test_a_slice_full_of_lesion_is_compared_with_the_others(self):
+        full = (slice(1, 2), slice(12, 19), slice(0, 100))
+        voxels = scan()
+        voxels[full] = 180.0
+        found = contrast_to_cord(labelled(full), cord_mask(), volume(voxels))
+
+        assert found.tolist() == [pytest.approx(1.8)]
+
+    def test_nothing_is_said_without_cord_to_compare_with(self):
+        everything = labelled(CORD)
+
+        assert np.isnan(contrast_to_cord(everything, cord_mask(), volume(scan()))).all()
+        empty = np.zeros(SHAPE, bool)
+        assert np.isnan(contrast_to_cord(everything, empty, volume(scan()))).all()
+
+    def test_nothing_is_said_of_a_dark_cord(self):
+        voxels = np.zeros(SHAPE)
+        found = contrast_to_cord(labelled(LESION), cord_mask(), volume(voxels))
+
+        assert np.isnan(found).all()
+
+    def test_without_lesions_it_is_empty(self):
+        assert contrast_to_cord(labelled(), cord_mask(), volume(scan())).shape == (0,)
+
+
+class TestSwelling:
+    def test_of_an_even_cord_is_one(self):
+        assert swelling(labelled(LESION), cord_mask(), volume(scan())).tolist() == [1.0]
+
+    @pytest.mark.parametrize("order", ORDERS)
+    def test_is_the_ratio_of_thicknesses(self, order):
+        cord = cord_mask()
+        cord[1, 8:22, 45:55] = True
+        found = swelling(
+            labelled(LESION).transpose(order),
+            cord.transpose(order),
+            volume(scan(), order),
+        )
+
+        assert found.tolist() == [2.0]  # 14 columns and 7
+
+    def test_nothing_is_said_where_every_row_has_lesion(self):
+        whole = swelling(labelled(CORD), cord_mask(), volume(scan()))
+
+        assert np.isnan(whole).all()
+
+    def test_without_lesions_it_is_empty(self):
+        assert swelling(labelled(), cord_mask(), volume(scan())).shape == (0,)
