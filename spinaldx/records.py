@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from spinaldx.errors import GeometryError
 
+BoolArray = NDArray[np.bool_]
 Float32Array = NDArray[np.float32]
 Affine = NDArray[np.float64]
 

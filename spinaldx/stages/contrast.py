@@ -10,8 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from spinaldx.records import Float32Array, Volume
-from spinaldx.stages.cord import BoolArray
+from spinaldx.records import BoolArray, Float32Array, Volume
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +30,18 @@ class ContrastOptions:
     margin_voxels: int = 2
     quantiles: tuple[float, ...] = (0.5, 0.9)
     least_voxels: int = 20
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Voxels:
+    """Places (N, 3) and intensities (N,) of the voxels of a mask."""
+
+    places: NDArray[np.intp]
+    values: Float32Array
+
+    @classmethod
+    def of(cls, mask: BoolArray, volume: Volume) -> "_Voxels":
+        return cls(np.argwhere(mask), volume.voxels[mask])
 
 
 def contrast_to_cord(
@@ -66,12 +77,15 @@ def contrast_to_cord(
     margin = ndimage.binary_dilation(
         labels > 0, in_slice, iterations=options.margin_voxels
     )
-    free = inner & ~margin
+    # Lists of voxels: a pass over the volume for each lesion would be slow.
+    free = _Voxels.of(inner & ~margin, volume)
+    marked = _Voxels.of(labels > 0, volume)
+    numbers, is_inner = labels[labels > 0], inner[labels > 0]
     for number in range(1, count + 1):
-        lesion = labels == number
-        seen = lesion & inner
-        values = volume.voxels[seen if seen.any() else lesion]
-        around = _around(lesion, free, volume, options)
+        lesion = numbers == number
+        seen = lesion & is_inner
+        values = marked.values[seen if seen.any() else lesion]
+        around = _around(marked.places[lesion], free, volume, options)
         if len(around):
             bright = np.quantile(values, options.quantiles)
             usual = np.quantile(around, options.quantiles)
@@ -108,7 +122,7 @@ def swelling(
     is_free = (thick > 0) & ~(labels > 0).any(axis=(lateral, depth))
     ratios = []
     for number in range(1, int(labels.max(initial=0)) + 1):
-        rows = _extent(labels == number, upright)
+        rows = np.flatnonzero((labels == number).any(axis=(lateral, depth)))
         free = thick[is_free & _is_near(rows, volume, options)]
         usual = np.median(free) if len(free) else np.nan
         ratios.append(np.median(thick[rows]) / usual)
@@ -126,17 +140,16 @@ def _in_slice(slice_axis: int) -> BoolArray:
 
 
 def _around(
-    lesion: BoolArray, free: BoolArray, volume: Volume, options: ContrastOptions
+    lesion: NDArray[np.intp], free: _Voxels, volume: Volume, options: ContrastOptions
 ) -> Float32Array:
     """Intensities of the cord without lesion near a lesion; none if too few."""
-    upright, lateral = volume.upright_axis, volume.slice_axis
-    is_near = _is_near(_extent(lesion, upright), volume, options)
-    nearby = free & _along(is_near, upright)
-    slices = np.zeros(free.shape[lateral], dtype=np.bool_)
-    slices[_extent(lesion, lateral)] = True
-    for chosen in (nearby & _along(slices, lateral), nearby):
+    is_near = _is_near(lesion[:, volume.upright_axis], volume, options)
+    nearby = is_near[free.places[:, volume.upright_axis]]
+    lateral = volume.slice_axis
+    in_its_slices = nearby & np.isin(free.places[:, lateral], lesion[:, lateral])
+    for chosen in (in_its_slices, nearby):
         if np.count_nonzero(chosen) >= options.least_voxels:
-            return volume.voxels[chosen]
+            return free.values[chosen]
     return np.empty(0, dtype=np.float32)
 
 
@@ -147,15 +160,4 @@ def _is_near(
     upright = volume.upright_axis
     reach = options.around_mm / volume.spacing_mm[upright]
     every = np.arange(volume.voxels.shape[upright])
-    return np.asarray((every >= rows[0] - reach) & (every <= rows[-1] + reach))
-
-
-def _extent(voxels: BoolArray, axis: int) -> NDArray[np.intp]:
-    others = tuple({0, 1, 2} - {axis})
-    return np.flatnonzero(voxels.any(axis=others))
-
-
-def _along(values: BoolArray, axis: int) -> BoolArray:
-    shape = [1, 1, 1]
-    shape[axis] = len(values)
-    return values.reshape(shape)
+    return np.asarray((every >= rows.min() - reach) & (every <= rows.max() + reach))

@@ -9,9 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from spinaldx.records import Float32Array, Volume
-
-BoolArray = NDArray[np.bool_]
+from spinaldx.records import BoolArray, Float32Array, Volume
 
 # Voxels that share a face, an edge or a corner belong together.
 _NEIGHBOURS = np.ones((3, 3, 3), dtype=bool)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from spinaldx.errors import GeometryError
 from spinaldx.records import (
     Affine,
+    BoolArray,
     Float32Array,
     Lesion,
     Mask,
@@ -20,7 +21,6 @@ from spinaldx.records import (
     Volume,
 )
 
-BoolArray = NDArray[np.bool_]
 Points = NDArray[np.float64]
 
 # Voxels that share a face, an edge or a corner belong together.

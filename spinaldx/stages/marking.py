@@ -4,9 +4,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from spinaldx.records import Mask, Volume
+from spinaldx.records import BoolArray, Mask, Volume
 from spinaldx.stages.contrast import contrast_to_cord, swelling
-from spinaldx.stages.cord import BoolArray, MainCord, main_cord
+from spinaldx.stages.cord import MainCord, main_cord
 from spinaldx.stages.lesions import LesionOptions, keep_lesions, number_lesions
 from spinaldx.stages.segmentation import Segmentation
 

@@ -220,6 +220,6 @@ def _smoothed(values: NDArray[np.floating]) -> NDArray[np.floating]:
 
 
 def _field(knots: Float32Array, shape: tuple[int, ...]) -> Float32Array:
-    """Interpolate knots to a window, cubic splines."""
+    """Interpolate knots to a window, quadratic splines."""
     zoom = [size / count for size, count in zip(shape, knots.shape, strict=True)]
     return np.asarray(ndimage.zoom(knots, zoom, order=2), dtype=np.float32)

@@ -142,7 +142,7 @@ class SegmentationObjective:
         for window, is_known, drawn in zip(
             sampled.numpy(), known[:, 1] > 0, paintings, strict=True
         ):
-            if is_known:
+            if is_known and drawn:
                 window[:] = paint(window, drawn)
         images, cord = sampled[:, :1], sampled[:, 2:]
         images = change_cord_and_fluid(images, cord, known[:, 1], changes)
