@@ -4,7 +4,8 @@ Every way to compute is run once a round, so that a busy machine slows all alike
 Processor seconds count what the process got and so survive other load, though only
 with --threads 1: torch's threads burn the processor while they wait for each other.
 The share of the machine's own matrix multiply is taken from them. The first round
-is slower, it compiles.
+is slower, it compiles. Precisions that the processor only emulates are left out: a
+product of two matrices in bf16 takes minutes without units for it.
 
     python benchmarks/engines.py --rounds 5
 """
@@ -122,6 +123,8 @@ TORCH_WAYS = (
 def torch_ways(job, build, module, images, flop):
     """Eager torch as a user would write it."""
     for layout, precision, is_whole in TORCH_WAYS:
+        if precision not in native_precisions():
+            continue
         placed = build(module.spec).eval()
         placed.load_state_dict(module.state_dict())
         placed = placed.to(memory_format=layout)
@@ -149,7 +152,7 @@ def engine_ways(bundle, slices, crops, flop):
     """The program's own engines; classification includes the Grad-CAM maps."""
     for engine in ("torch", "openvino"):
         for precision in ("fp32", "bf16"):
-            if engine == "openvino" and precision not in native_precisions():
+            if precision not in native_precisions():
                 continue
             networks = open_networks(
                 bundle,
@@ -177,6 +180,8 @@ def engine_ways(bundle, slices, crops, flop):
 def matrix_ways():
     """The machine's own peak."""
     for precision, kind in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+        if precision not in native_precisions():
+            continue
         matrix = torch.rand(MATRIX, MATRIX).to(kind)
         run = in_torch(lambda matrix: matrix @ matrix, (matrix,), "fp32")
         yield Way("matrix multiply", "torch", precision, run, 2.0 * MATRIX**3)

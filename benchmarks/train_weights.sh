@@ -16,7 +16,8 @@ spinaldx simulate "$work/cohort" --patients 1000 --contrast 1.6 --seed 20261126 
 # 9 is "trained, but not better than what it began with": that is for the last figures.
 code=0
 spinaldx fine-tune "$work/cohort/cases.csv" -o "$work/segmentation" --init scratch \
-    --network small --stage segmentation --minutes 80 "${bundle[@]}" "$@" || code=$?
+    --network small --stage segmentation --minutes 80 --painted-share 0.6 \
+    "${bundle[@]}" "$@" || code=$?
 [[ $code -eq 0 || $code -eq 9 ]]
 
 spinaldx fine-tune "$work/cohort/cases.csv" -o "$work/phantom-v1" \

@@ -9,6 +9,10 @@ from spinaldx.records import Float32Array
 from spinaldx.simulation.fields import smooth_noise, soft_step
 from spinaldx.simulation.frame import Frame
 
+# Log of the pixel that is really acquired, mean and spread: 0.65 to 1.3 mm mostly.
+_LOG_ACQUIRED_MM = (float(np.log(0.92)), 0.18)
+_LEAST_SHARE = 0.35
+
 
 @dataclass(frozen=True, slots=True)
 class Scan:
@@ -47,18 +51,25 @@ class Scan:
     blur_mm: float
 
 
-def draw_scan(rng: np.random.Generator, noise_factor: float) -> Scan:
-    """Draw the acquisition of one station."""
+def draw_scan(rng: np.random.Generator, noise_factor: float, pixel_mm: float) -> Scan:
+    """Draw the acquisition of one station.
+
+    Args:
+        rng: Source of chance.
+        noise_factor: Noise relative to what would have been drawn.
+        pixel_mm: Edge of a pixel of the image; smaller ones than were acquired are
+            interpolated.
+    """
     uses_coil = rng.random() < 0.6
-    interpolated = rng.random() < 0.55
-    most = (0.42, 0.85) if interpolated else (0.8, 1.0)
-    shares = rng.uniform(*most, 2)
+    acquired_mm = np.exp(rng.normal(*_LOG_ACQUIRED_MM, 2))
+    shares = np.clip(pixel_mm / acquired_mm, _LEAST_SHARE, 1.0)
     fades = rng.random(2) < 0.4
     ends = np.where(fades, rng.uniform(0.05, 0.35, 2), 0.0)
     return Scan(
         noise=float(min(np.exp(rng.normal(np.log(0.08), 0.5)), 0.24)) * noise_factor,
         resolution=(float(shares[0]), float(shares[1])),
-        apodisation=float(rng.uniform(0, 1)),
+        # Few scanners filter much of their edges away.
+        apodisation=float(rng.uniform(0, 1) ** 2),
         phase_rows=bool(rng.random() < 0.6),
         ghost=float(rng.uniform(0.01, 0.08)) if rng.random() < 0.25 else 0.0,
         ghost_shift=float(rng.uniform(0.1, 0.5)),

@@ -97,7 +97,7 @@ def render_station(
             lesion[number].ravel()[canal.pixels] = inside
             cord[number].ravel()[canal.pixels] = (seen.cord > 0.5) | inside
         stack[number] = image
-    scan = draw_scan(rng, noise_factor)
+    scan = draw_scan(rng, noise_factor, plan.pixel_mm)
     bias = draw_bias(rng, scan, frame, place.ahead)
     image = acquire(rng, scan, stack, bias, plan.pixel_mm)
     return Rendered(image, lesion, cord, _levels(frame, bones), stack_affine(frame))

@@ -5,6 +5,7 @@ network marks and is hardly brighter is the cord's own texture, its grey matter 
 shading of the coil. Pure numpy and scipy.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,13 +66,50 @@ def contrast_to_cord(
         Ratio of each lesion, in the order of their numbers; NaN where there is no
         cord to compare with or it is dark. Empty without lesions.
     """
+    options = options or ContrastOptions()
+    ratios = np.full(int(labels.max(initial=0)), np.nan)
+    for number, (values, around) in _compared(labels, cord, volume, options):
+        usual = np.quantile(around, options.quantiles)
+        if usual.min() > 0:
+            bright = np.quantile(values, options.quantiles)
+            ratios[number - 1] = (bright / usual).max()
+    return ratios
+
+
+def brightness(
+    labels: NDArray[np.uint8],
+    cord: BoolArray,
+    volume: Volume,
+    options: ContrastOptions | None = None,
+) -> NDArray[np.float64]:
+    """Return how bright each lesion and the cord without it nearby are.
+
+    Args:
+        labels: As for `contrast_to_cord`, and so are the others.
+        cord: (I, J, K) bool.
+        volume: Intensities.
+        options: What counts as nearby.
+
+    Returns:
+        (N, 3): medians of lesion and cord, and the cord's upper quantile; NaN where
+        there is no cord to compare with. (0, 3) without lesions.
+    """
+    levels = np.full((int(labels.max(initial=0)), 3), np.nan)
+    chosen = options or ContrastOptions()
+    for number, (values, around) in _compared(labels, cord, volume, chosen):
+        usual = np.quantile(around, (0.5, chosen.quantiles[-1]))
+        levels[number - 1] = np.median(values), *usual
+    return levels
+
+
+def _compared(
+    labels: NDArray[np.uint8], cord: BoolArray, volume: Volume, options: ContrastOptions
+) -> Iterator[tuple[int, tuple[Float32Array, Float32Array]]]:
+    """Yield number, intensities, and those of the cord nearby, where there is any."""
     from scipy import ndimage  # noqa: PLC0415 - slow; imported beside other work
 
-    options = options or ContrastOptions()
-    count = int(labels.max(initial=0))
-    ratios = np.full(count, np.nan)
-    if not count or not cord.any():
-        return ratios
+    if not labels.any() or not cord.any():
+        return
     in_slice = _in_slice(volume.slice_axis)
     inner = ndimage.binary_erosion(cord, in_slice)
     margin = ndimage.binary_dilation(
@@ -81,17 +119,12 @@ def contrast_to_cord(
     free = _Voxels.of(inner & ~margin, volume)
     marked = _Voxels.of(labels > 0, volume)
     numbers, is_inner = labels[labels > 0], inner[labels > 0]
-    for number in range(1, count + 1):
+    for number in range(1, int(labels.max()) + 1):
         lesion = numbers == number
         seen = lesion & is_inner
-        values = marked.values[seen if seen.any() else lesion]
         around = _around(marked.places[lesion], free, volume, options)
         if len(around):
-            bright = np.quantile(values, options.quantiles)
-            usual = np.quantile(around, options.quantiles)
-            if usual.min() > 0:
-                ratios[number - 1] = (bright / usual).max()
-    return ratios
+            yield number, (marked.values[seen if seen.any() else lesion], around)
 
 
 def swelling(

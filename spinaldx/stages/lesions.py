@@ -54,6 +54,8 @@ class LesionOptions:
             nearby, are left out; 0 keeps all. Where there is no such cord they stay.
         swollen: They stay too where the cord is this many times as thick as nearby:
             solid tumours can be as bright as cord.
+        grows: Whether lesions are grown to where their brightness has fallen half
+            way to the cord's (`stages.extent`).
     """
 
     threshold: float = 0.5
@@ -62,6 +64,7 @@ class LesionOptions:
     cord_reach_mm: float = 2.0
     min_contrast: float = 1.15
     swollen: float = 1.3
+    grows: bool = True
 
 
 def keep_lesions(

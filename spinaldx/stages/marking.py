@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from spinaldx.records import BoolArray, Mask, Volume
-from spinaldx.stages.contrast import contrast_to_cord, swelling
+from spinaldx.stages.contrast import brightness, contrast_to_cord, swelling
 from spinaldx.stages.cord import MainCord, main_cord
+from spinaldx.stages.extent import Evidence, lesion_extent
 from spinaldx.stages.lesions import LesionOptions, keep_lesions, number_lesions
 from spinaldx.stages.segmentation import Segmentation
 
@@ -56,6 +57,8 @@ def mark_lesions(
     )
     if cord and options.needs_cord and options.min_contrast > 0:
         mask = _plausible(mask, cord.voxels, volume, options)
+    if cord and options.needs_cord and options.grows:
+        mask = _grown(mask, cord, segmentation, volume)
     return Marking(mask, cord)
 
 
@@ -71,3 +74,20 @@ def _plausible(
     keep = np.concatenate(([False], ~(is_faint & is_slim)))
     labels = np.where(keep[mask.labels], mask.labels, 0).astype(np.uint8)
     return number_lesions(replace(mask, labels=labels), volume)
+
+
+def _grown(
+    mask: Mask, cord: MainCord, segmentation: Segmentation, volume: Volume
+) -> Mask:
+    """Add to each lesion what hangs together with it and is as bright."""
+    if segmentation.cord_probability is None or not mask.labels.any():
+        return mask
+    evidence = Evidence(
+        segmentation.lesion_probability,
+        segmentation.cord_probability,
+        cord.reach,
+        volume,
+    )
+    levels = brightness(mask.labels, cord.voxels, volume)
+    inside = lesion_extent(mask.labels, levels, evidence)
+    return number_lesions(replace(mask, labels=inside.astype(np.uint8)), volume)

@@ -64,9 +64,12 @@ class AugmentationOptions:
             network takes a cord beside dim fluid for a lesion.
         log_dimming: Largest log by which all fluid is dimmed.
         noise: Largest standard deviation of the added noise.
-        log_core: Largest log of the factor on the middle of the cord, along the
-            spine. Real cords have a brighter core of grey matter and a rim that
-            ringing darkens; without it they are taken for lesions.
+        log_core: Largest log of the factor on the middle of the cord, the same along
+            all of the window. Real cords have a brighter core of grey matter and a
+            rim that ringing darkens; without it they are taken for lesions.
+        log_core_along: Largest log of what is added to that along the spine. A stretch
+            brighter than this is a lesion: with 0.4 lesions 1.4 times as bright as the
+            cord were learned to be none.
         log_rim: Largest log by which the cord's rim is darkened, the same along all of
             the window.
         log_background: Largest log by which all that is far from the cord is dimmed;
@@ -82,21 +85,22 @@ class AugmentationOptions:
     log_scale: float = 0.2
     shear: float = 0.06
     bend_px: float = 1.5
-    log_gamma: float = 0.35
-    log_gain: float = 0.15
-    contrast: float = 0.3
-    log_bias: float = 0.35
-    bias_frequency: float = 0.7
-    log_streaks: float = 0.15
-    log_fluid: float = 0.6
-    log_dimming: float = 0.6
-    noise: float = 0.09
-    log_core: float = 0.4
-    log_rim: float = 0.6
-    log_background: float = 1.2
-    blur_px: float = 1.0
-    sharpness: float = 1.6
-    coarseness: float = 1.6
+    log_gamma: float = 0.2
+    log_gain: float = 0.12
+    contrast: float = 0.15
+    log_bias: float = 0.25
+    bias_frequency: float = 0.6
+    log_streaks: float = 0.05
+    log_fluid: float = 0.35
+    log_dimming: float = 0.7
+    noise: float = 0.035
+    log_core: float = 0.2
+    log_core_along: float = 0.05
+    log_rim: float = 0.3
+    log_background: float = 0.8
+    blur_px: float = 0.6
+    sharpness: float = 1.0
+    coarseness: float = 1.3
     frequency: float = 0.25
 
 
@@ -178,9 +182,11 @@ def draw_changes(
         * rare(1, 1, 1, frequency=options.bias_frequency)
         * options.log_streaks,
         log_fluid=fluid.astype(np.float32),
-        log_core=np.maximum(spread(1, 1, 1), spread(1, *_FLUID_KNOTS)).clip(min=0.0)
-        * rare(1, 1, 1, frequency=options.bias_frequency)
-        * options.log_core,
+        log_core=(
+            np.abs(spread(1, 1, 1)) * options.log_core
+            + spread(1, *_FLUID_KNOTS) * options.log_core_along
+        )
+        * rare(1, 1, 1, frequency=options.bias_frequency),
         log_rim=-np.abs(spread())
         * rare(frequency=options.bias_frequency)
         * options.log_rim,

@@ -12,8 +12,9 @@ Truth = NDArray[np.generic]
 # Temperatures tried; with few patients none outside is believed.
 _TEMPERATURES = np.exp(np.linspace(np.log(0.5), np.log(5.0), 181))
 
-# The margin holds this share of the patients, and is never wider than this.
-_UNDECIDED_SHARE = 0.1
+# The margin holds this share of the patients, and is never wider than this. An answer
+# passes two stages, so about twice the share is undecided.
+_UNDECIDED_SHARE = 0.05
 _WIDEST_MARGIN = 0.15
 
 # Cut-offs stay away from the ends, where a new scanner would tip every answer.

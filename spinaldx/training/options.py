@@ -128,7 +128,7 @@ class SegmentationOptions:
         time_share: Share of the minutes when classifiers are trained too.
     """
 
-    patch: tuple[int, int] = (192, 128)
+    patch: tuple[int, int] = (160, 96)
     batch_size: int = 8
     learning_rate: float = 2e-3
     healthy_share: float = 0.5

@@ -13,10 +13,9 @@ from scipy import ndimage
 
 from spinaldx.records import Float32Array
 
-# Rows with fewer pixels that are nearly all cord graze it: a lesion there cannot be
-# told from fluid.
-_LEAST_WIDTH_PX = 4
-_NEARLY_ALL = 0.75
+# Rows with fewer pixels that are mostly cord have none to paint into.
+_LEAST_WIDTH_PX = 3
+_MOSTLY = 0.5
 
 # Reach of the mean over the cord that a lesion's brightness is relative to.
 _LOCAL_PX = 6.0
@@ -54,14 +53,14 @@ class PaintOptions:
     """
 
     several: float = 0.25
-    half_length_px: tuple[float, float] = (3.0, 70.0)
+    half_length_px: tuple[float, float] = (3.0, 45.0)
     breadth: tuple[float, float] = (0.3, 1.6)
-    ratio: tuple[float, float] = (1.2, 3.0)
+    ratio: tuple[float, float] = (1.3, 2.8)
     softness_px: tuple[float, float] = (1.0, 4.0)
-    roughness: float = 0.5
-    texture: float = 0.2
+    roughness: float = 0.35
+    texture: float = 0.08
     core: float = 0.3
-    log_core: float = 0.45
+    log_core: float = 0.4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -134,7 +133,7 @@ def _draw_painting(generator: np.random.Generator, options: PaintOptions) -> Pai
         breadth=breadth,
         bluntness=even((2.0, 6.0)),
         ratio=log_even(options.ratio),
-        core_ratio=float(np.exp(even((-1.0, 1.0)) * options.log_core * has_core)),
+        core_ratio=float(np.exp(even((0.0, 1.0)) * options.log_core * has_core)),
         softness_px=even(options.softness_px),
         own_share=even((0.0, 1.0)),
         outline=knots(options.roughness),
@@ -155,7 +154,7 @@ def paint(window: Float32Array, paintings: tuple[Painting, ...]) -> Float32Array
         painted, when it holds a lesion already or hardly any cord.
     """
     _, lesion, cord = window
-    width = np.count_nonzero(cord >= _NEARLY_ALL, axis=1)
+    width = np.count_nonzero(cord >= _MOSTLY, axis=1)
     rows = np.flatnonzero(width >= _LEAST_WIDTH_PX)
     if not paintings or not rows.size or lesion.sum() > _LESION_PX:
         return window

@@ -26,20 +26,21 @@ from spinaldx.training.tilt import TiltOptions, draw_places, leaning_slice
 _ROOM = 1.4
 
 # Where the slice of a window without lesion comes from: with cord in it, one or two
-# slices beside the cord, or anywhere. Of the slices without lesion one in five shows
+# slices beside the cord, or anywhere. Of all slices without lesion one in five shows
 # cord (216 of 1,094, simulated); drawn evenly they leave five lesions for one healthy
 # cord, and cords are marked on suspicion. Beside it lie the slices that graze the cord.
-_WITH_CORD_SHARE = 0.55
-_BESIDE_SHARE = 0.35
+_WITH_CORD_SHARE = 0.8
+_BESIDE_SHARE = 0.15
 _BESIDE = 2
 
-# Slices that graze the cord, with less cord than this share of the widest, seldom
-# teach lesions: a lesion cannot be told from fluid there.
+# Slices that graze the cord, with less cord than this share of the widest, teach
+# lesions less often: a lesion can hardly be told from fluid there. A quarter instead
+# left the outer slices of lesions unmarked, a third of a tumour's volume.
 _GRAZING = 0.35
-_GRAZING_KEPT = 0.25
+_GRAZING_KEPT = 0.7
 
 # Where a window's centre comes from: inside what is marked, or anywhere.
-_CORD_SHARE = 0.75
+_CORD_SHARE = 0.92
 
 # A window lies outside of its slice by at most this share on either side, if it can.
 _OUTSIDE = 0.15

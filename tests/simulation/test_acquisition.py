@@ -127,6 +127,8 @@ def test_a_saturation_band_darkens_what_lies_before():
 
 
 def test_noise_factor_multiplies_what_is_drawn():
-    quiet, loud = (draw_scan(np.random.default_rng(3), factor) for factor in (1.0, 2.0))
+    quiet, loud = (
+        draw_scan(np.random.default_rng(3), factor, 0.7) for factor in (1.0, 2.0)
+    )
 
     assert loud.noise == pytest.approx(2 * quiet.noise)

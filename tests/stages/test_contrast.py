@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 
 from spinaldx.records import Volume
-from spinaldx.stages.contrast import ContrastOptions, contrast_to_cord, swelling
+from spinaldx.stages.contrast import (
+    ContrastOptions,
+    brightness,
+    contrast_to_cord,
+    swelling,
+)
 
 # Three sagittal slices of 3 mm, 33 columns and 100 rows of 1 mm.
 SHAPE = (3, 33, 100)
@@ -142,3 +147,19 @@ class TestSwelling:
 
     def test_without_lesions_it_is_empty(self):
         assert swelling(labelled(), cord_mask(), volume(scan())).shape == (0,)
+
+
+class TestBrightness:
+    def test_is_that_of_lesion_and_cord(self):
+        found = brightness(labelled(LESION), cord_mask(), volume(scan(1.5)))
+
+        assert found.tolist() == [[150.0, 100.0, 100.0]]
+
+    def test_without_cord_it_is_not_known(self):
+        found = brightness(labelled(LESION), np.zeros(SHAPE, bool), volume(scan()))
+
+        assert found.shape == (1, 3)
+        assert np.isnan(found).all()
+
+    def test_nothing_in_nothing_out(self):
+        assert brightness(labelled(), cord_mask(), volume(scan())).shape == (0, 3)

@@ -21,6 +21,7 @@ def boxes(*corners):
 
 CORD = ((3, 5), (12, 19), (2, 62))
 LESION = ((3, 4), (13, 18), (20, 30))
+LONG = ((3, 4), (13, 18), (12, 47))
 FLUID = ((7, 9), (12, 19), (2, 62))
 
 
@@ -96,3 +97,28 @@ class TestFaintMarks:
         labels = mark_lesions(found, scan, LesionOptions()).mask.labels
 
         np.testing.assert_array_equal(labels, boxes(LESION) > 0)
+
+
+class TestExtent:
+    """A lesion of 200 in a cord of 100; the network is sure of its middle alone."""
+
+    def marked(self, **options):
+        cord, lesion = boxes(CORD), boxes(LONG)
+        longer = ((3, 4), (13, 18), (8, 52))
+        lesion[(lesion == 0) & (boxes(longer) > 0)] = 0.2
+        voxels = np.full(SHAPE, 300.0, np.float32)
+        voxels[cord > 0] = 100.0
+        voxels[boxes(longer) > 0] = 200.0
+        scan = Volume(voxels, VOLUME.affine_ras, "grown")
+        found = Segmentation(lesion, cord)
+        return mark_lesions(found, scan, LesionOptions(**options)).mask, longer
+
+    def test_a_lesion_reaches_as_far_as_it_is_bright(self):
+        mask, longer = self.marked()
+
+        np.testing.assert_array_equal(mask.labels, boxes(longer) > 0)
+
+    def test_unless_it_is_not_wanted(self):
+        mask, _ = self.marked(grows=False)
+
+        np.testing.assert_array_equal(mask.labels, boxes(LONG) > 0)

@@ -32,6 +32,7 @@ NOTHING = AugmentationOptions(
     log_fluid=0,
     log_dimming=0,
     log_core=0,
+    log_core_along=0,
     log_rim=0,
     log_background=0,
     sharpness=0,
@@ -222,6 +223,21 @@ class TestIntensities:
         assert across.max() <= 1.35  # exp(0.3)
         assert across[20] < 1.0 + (across[24] - 1.0) / 2
         assert torch.allclose(across[:19], torch.ones(1))
+
+    def test_the_middle_of_the_cord_brightens_alike_along_it(self):
+        # A stretch brighter than the rest is what a lesion looks like.
+        images = torch.full((8, 1, 160, 48), 0.4)
+        cord = torch.zeros_like(images)
+        cord[:, :, :, 20:29] = 1.0
+        options = replace(NOTHING, log_core=0.4, log_core_along=0.05, bias_frequency=1)
+        changed = change_cord_and_fluid(
+            images, cord, torch.ones(8), changes(8, options)
+        )
+        middle = (changed / images)[:, 0, 10:150, 24]
+
+        assert middle.max() > 1.2
+        assert (middle.amax(dim=1) / middle.amin(dim=1)).max() < 1.15
+        assert middle.std(dim=1).min() > 0
 
     def test_the_rim_of_the_cord_darkens_and_its_middle_stays(self):
         images = torch.full((2, 1, 64, 48), 0.4)

@@ -154,7 +154,7 @@ class TestPaint:
         if why == "a lesion":
             window[1, 5, 15:25] = 1.0
         if why == "grazed cord":
-            window[2] *= 0.7
+            window[2] *= 0.4
         before = window.copy()
 
         assert paint(window, drawn) is window

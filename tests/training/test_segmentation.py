@@ -108,12 +108,12 @@ class TestMakeBatch:
         drawn = [made._healthy_slice(generator)[1] for _ in range(600)]
         counts = np.bincount(drawn, minlength=5)
 
-        # 0.55, and three in five of the 0.1 drawn from anywhere.
-        assert counts[1:4].sum() / 600 == pytest.approx(0.61, abs=0.05)
+        # 0.8, and three in five of the 0.05 drawn from anywhere.
+        assert counts[1:4].sum() / 600 == pytest.approx(0.83, abs=0.05)
         assert counts[0] == pytest.approx(counts[4], rel=0.5)
 
     @pytest.mark.parametrize("has_cord", [True, False])
-    def test_slices_that_graze_the_cord_seldom_teach_lesions(self, cache, has_cord):
+    def test_slices_that_graze_the_cord_teach_lesions_less_often(self, cache, has_cord):
         volume, lesion, cord = draw_patient("ms", 1)
         cord[...] = 0
         lesion[...] = 0
@@ -128,10 +128,10 @@ class TestMakeBatch:
         drawn = [made._lesion_slice(generator)[1] for _ in range(600)]
         counts = np.sort(np.bincount(drawn, minlength=5))
 
-        # A third of the quarter that takes any slice; without a cord mask all alike.
-        least = 0.25 / 3 if has_cord else 1 / 3
+        # A third of the 0.7 that take any slice; without a cord mask all alike.
+        least = 0.7 / 3 if has_cord else 1 / 3
         assert stored.lesion_slices == (1, 2, 3)
-        assert counts[2] / 600 == pytest.approx(least, abs=0.06)
+        assert counts[2] / 600 == pytest.approx(least, abs=0.04)
 
     def test_no_slice_with_lesion_is_drawn_as_healthy(self, cache):
         patient = sample(cache, "ms", 1)
