@@ -111,7 +111,9 @@ def test_neighbouring_slices_are_reached():
     assert not inside[2].any()
 
 
-@pytest.mark.parametrize("levels", [(np.nan,) * 3, (90.0, 100.0, 110.0), (200.0, np.nan, 1.0)])
+@pytest.mark.parametrize(
+    "levels", [(np.nan,) * 3, (90.0, 100.0, 110.0), (200.0, np.nan, 1.0)]
+)
 def test_without_a_brighter_mark_nothing_is_added(levels):
     known = evidence(brightness=200.0)
     inside = lesion_extent(marked(), np.array([levels]), known)
