@@ -62,7 +62,7 @@ class LesionOptions:
     min_volume_mm3: float = 30.0
     needs_cord: bool = True
     cord_reach_mm: float = 2.0
-    min_contrast: float = 1.15
+    min_contrast: float = 1.25
     swollen: float = 1.3
     grows: bool = True
 

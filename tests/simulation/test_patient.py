@@ -154,11 +154,16 @@ def contrast(patient):
 
 def test_contrast_factor_changes_the_lesion_only():
     options = {"disease": Disease.ASTROCYTOMA, "location": "cervical"}
-    faint, full = (make(8, contrast_factor=factor, **options) for factor in (0.0, 1.0))
+    pairs = [
+        [make(seed, contrast_factor=factor, **options) for factor in (0.0, 1.0)]
+        for seed in range(7, 12)
+    ]
 
-    assert contrast(faint) == pytest.approx(1.0, abs=0.15)
-    assert contrast(full) > contrast(faint) + 0.1
-    assert np.array_equal(faint.stations[0].lesion, full.stations[0].lesion)
+    # Of one patient the coil alone makes up to a fifth.
+    assert np.mean([contrast(faint) for faint, _ in pairs]) == pytest.approx(1, abs=0.1)
+    for faint, full in pairs:
+        assert contrast(full) > contrast(faint) + 0.3
+        assert np.array_equal(faint.stations[0].lesion, full.stations[0].lesion)
 
 
 def test_noise_factor_makes_the_air_noisier():

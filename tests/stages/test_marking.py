@@ -75,7 +75,9 @@ class TestFaintMarks:
         found = Segmentation(boxes(LESION), cord)
         return mark_lesions(found, scan, LesionOptions(**options)).mask
 
-    @pytest.mark.parametrize(("ratio", "kept"), [(1.0, 0), (1.1, 0), (1.2, 1), (3, 1)])
+    @pytest.mark.parametrize(
+        ("ratio", "kept"), [(1.0, 0), (1.1, 0), (1.2, 0), (1.3, 1), (3, 1)]
+    )
     def test_what_is_hardly_brighter_than_the_cord_is_no_lesion(self, ratio, kept):
         assert self.marked(ratio).labels.max() == kept
 
