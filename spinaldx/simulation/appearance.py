@@ -383,7 +383,7 @@ def _ms(rng: np.random.Generator, extent: Extent, section: Section) -> Recipe:
 
 def _ms_range(rng: np.random.Generator) -> tuple[float, float]:
     # Most of the plaques can hardly be seen on T2w (AJNR 2016, section 6b).
-    return (1.06, 1.24) if _chance(rng, 0.6) else (1.2, 1.65)
+    return (1.06, 1.24) if _chance(rng, 0.7) else (1.2, 1.65)
 
 
 def _nmosd(rng: np.random.Generator, extent: Extent, section: Section) -> Recipe:
