@@ -201,7 +201,8 @@ fine_tune(replace(request, resume=True), Listener())
 def _run_apart(cohort, out, steps):
     """Train in a process of its own that kills itself after so many steps."""
     here = Path(__file__).resolve().parents[1]
-    environment = {**os.environ, "PYTHONPATH": str(here), "OMP_NUM_THREADS": "1"}
+    # The rest as here: numpy's products, too, depend on the number of threads.
+    environment = {**os.environ, "PYTHONPATH": str(here)}
     arguments = [sys.executable, "-c", _APART, str(cohort), str(out), str(steps)]
     return subprocess.run(
         arguments, env=environment, capture_output=True, text=True, check=False
