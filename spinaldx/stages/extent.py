@@ -24,7 +24,8 @@ class ExtentOptions:
     Attributes:
         share: Where between the cord's brightness (0) and the mark's (1) a lesion ends.
         least_probabilities: Lesion probability that a voxel must have; the first
-            that does not more than multiply the mark counts.
+            with which the mark stays within `most_growth` counts, and if none does
+            the mark stays as it is.
         least_cord: Cord probability that a voxel must have, so that fluid beside the
             cord is not added.
         most_growth: A mark is not made larger than this many times its volume: what
