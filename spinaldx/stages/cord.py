@@ -4,12 +4,13 @@ Pure numpy and scipy. A network that looks at single slices takes bright fluid b
 the cord for cord; seen from all slices together it lies where no cord can be.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spinaldx.records import BoolArray, Float32Array, Volume
+from spinaldx.stages.cross_section import SectionOptions, fit_cross_sections
 
 # Voxels that share a face, an edge or a corner belong together.
 _NEIGHBOURS = np.ones((3, 3, 3), dtype=bool)
@@ -23,21 +24,35 @@ class CordOptions:
         threshold: Cord probability from which a voxel is cord.
         share: A piece of cord of at least this share of the largest is main cord
             too: a lesion or a dim region may cut the cord in two.
-        half_width_mm: Half of the widest cord from side to side that is not swollen.
-            On average they are 14.0 mm wide at C4, their widest (AJNR 1990).
-        swollen: A cord thicker from front to back may reach this many times its
-            thickness to either side.
+        spare_mm: How far beyond its side the cord, and what lies in it, may reach.
         window_mm: Length of cord that is looked at together.
+        every_mm: How often along the cord its cross-section is looked for.
         lesion_weight: What a voxel that is surely lesion counts for when the cord's
-            middle is sought; cord without lesion counts 1 more.
+            middle is expected; cord without lesion counts 1 more.
+        section: Which cross-sections are looked for.
     """
 
     threshold: float = 0.5
     share: float = 0.2
-    half_width_mm: float = 7.5
-    swollen: float = 0.9
+    spare_mm: float = 0.75
     window_mm: float = 30.0
+    every_mm: float = 6.0
     lesion_weight: float = 0.03
+    section: SectionOptions = field(default_factory=SectionOptions)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lateral:
+    """Where places lie from side to side; both broadcast with (I, J, K).
+
+    Attributes:
+        offset: Distance from the cord's middle in half widths of the cord: 1 at its
+            side. All 0 where nothing is cord.
+        reach: Bool, where the cord can be.
+    """
+
+    offset: Float32Array
+    reach: BoolArray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,12 +61,16 @@ class MainCord:
 
     Attributes:
         voxels: (I, J, K) bool, empty when nothing is cord.
-        reach: Where, from side to side, the cord and what lies in it can be; bool that
-            broadcasts with the voxels.
+        lateral: Where, from side to side, each place lies.
     """
 
     voxels: BoolArray
-    reach: BoolArray
+    lateral: Lateral
+
+    @property
+    def reach(self) -> BoolArray:
+        """Where the cord and what lies in it can be; broadcasts with the voxels."""
+        return self.lateral.reach
 
 
 def main_cord(
@@ -79,8 +98,8 @@ def main_cord(
     options = options or CordOptions()
     cord = _largest(cord_probability >= options.threshold, options.share)
     weights = _weights(cord, lesion_probability, options)
-    reach = lateral_reach(cord, volume, options, weights=weights)
-    return MainCord(_largest(cord & reach, options.share), reach)
+    lateral = find_lateral(cord, volume, options, weights=weights)
+    return MainCord(_largest(cord & lateral.reach, options.share), lateral)
 
 
 def _weights(
@@ -92,27 +111,28 @@ def _weights(
     return np.asarray(plain * cord, dtype=np.float32)
 
 
-def lateral_reach(
+def find_lateral(
     cord: BoolArray,
     volume: Volume,
     options: CordOptions,
     *,
     weights: Float32Array | None = None,
-) -> BoolArray:
-    """Say where, from side to side, the cord can be at all.
+) -> Lateral:
+    """Say where from side to side each place lies, and where the cord can be at all.
 
-    In each row the cord's middle is the median across the slices of the voxels that
-    are cord nearby, and its thickness that of the thickest slice.
+    Every few millimetres an ellipse is fitted to the cord's mean thickness in each
+    slice over the rows nearby (`stages.cross_section`). Of two places that fit alike
+    the one nearer to the median of the voxels counts.
 
     Args:
         cord: (I, J, K) bool on the volume's grid.
         volume: Says which axes are which.
-        options: Widths.
+        options: How far it reaches.
         weights: What each voxel counts for in the median, (I, J, K), above 0 where
             there is cord and 0 elsewhere; None: all alike.
 
     Returns:
-        Bool that broadcasts with (I, J, K); all True where nothing is cord.
+        Reaching anywhere where nothing is cord.
     """
     upright = volume.upright_axis
     lateral = volume.slice_axis
@@ -121,19 +141,35 @@ def lateral_reach(
     counts = _count(cord, axes)
     seen = np.flatnonzero(counts.any(axis=1))
     if not len(seen):
-        return np.ones((1, 1, 1), dtype=np.bool_)
+        return Lateral(np.zeros((1, 1, 1), np.float32), np.ones((1, 1, 1), np.bool_))
     spacing_mm = np.asarray(volume.spacing_mm)
     near = round(options.window_mm / spacing_mm[upright] / 2)
+    rows = _spread(seen, options.every_mm / spacing_mm[upright])
     totals = _moving_sum(counts, near)
-    rows = seen[np.abs(np.arange(len(counts))[:, None] - seen).argmin(axis=1)]
     weighed = totals if weights is None else _moving_sum(_count(weights, axes), near)
-    middle = _weighted_median(weighed[rows])
     rows_seen = _moving_sum(counts.sum(axis=1, keepdims=True) > 0, near)
-    thick_mm = (totals / np.maximum(rows_seen, 1)).max(axis=1)[rows] * spacing_mm[depth]
-    limit_mm = np.maximum(options.half_width_mm, options.swollen * thick_mm)
-    away_mm = np.abs(np.arange(counts.shape[1]) - middle[:, None]) * spacing_mm[lateral]
-    reach = (away_mm <= limit_mm[:, None])[:, :, None]
-    return np.asarray(np.moveaxis(reach, (0, 1, 2), axes))
+    thickness_mm = (totals / np.maximum(rows_seen, 1))[rows] * spacing_mm[depth]
+    expected_mm = _weighted_median(weighed[rows]) * spacing_mm[lateral]
+    fitted = fit_cross_sections(
+        thickness_mm, expected_mm, spacing_mm[lateral], options.section
+    )
+    sections = fitted.at(rows, np.arange(len(counts)))
+    places_mm = np.arange(counts.shape[1]) * spacing_mm[lateral]
+    away_mm = np.abs(places_mm - sections.middle_mm[:, None])
+    half_width_mm = sections.half_width_mm[:, None]
+    offset = (away_mm / half_width_mm)[:, :, None].astype(np.float32)
+    reach = (away_mm <= half_width_mm + options.spare_mm)[:, :, None]
+    return Lateral(
+        np.moveaxis(offset, (0, 1, 2), axes),
+        np.asarray(np.moveaxis(reach, (0, 1, 2), axes)),
+    )
+
+
+def _spread(rows: NDArray[np.intp], apart: float) -> NDArray[np.intp]:
+    """Of some rows, first and last and others about so many rows apart."""
+    count = max(round(len(rows) / max(apart, 1.0)), 1) + 1
+    places = np.linspace(0, len(rows) - 1, count).round().astype(np.intp)
+    return np.asarray(rows[np.unique(places)])
 
 
 def _count(

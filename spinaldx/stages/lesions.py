@@ -50,6 +50,9 @@ class LesionOptions:
         min_volume_mm3: Components below this volume are left out.
         needs_cord: Keep only components on the main cord, where a cord is known.
         cord_reach_mm: Widest gap between a lesion and the cord it belongs to.
+        most_lateral: Marks that lie farther than this from the cord's middle, in its
+            half widths and by the median of their voxels, are left out: slices that
+            graze the cord show fluid as well as cord.
         min_contrast: Lesions less bright than this, relative to the cord without lesion
             nearby, are left out; 0 keeps all. Where there is no such cord they stay.
         swollen: They stay too where the cord is this many times as thick as nearby:
@@ -62,6 +65,7 @@ class LesionOptions:
     min_volume_mm3: float = 30.0
     needs_cord: bool = True
     cord_reach_mm: float = 2.0
+    most_lateral: float = 0.8
     min_contrast: float = 1.25
     swollen: float = 1.3
     grows: bool = True

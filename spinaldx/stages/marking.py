@@ -55,11 +55,34 @@ def mark_lesions(
         cord=cord.voxels if cord else None,
         reach=cord.reach if cord else None,
     )
+    if cord and options.needs_cord:
+        mask = _central(mask, cord, volume, options)
     if cord and options.needs_cord and options.min_contrast > 0:
         mask = _plausible(mask, cord.voxels, volume, options)
     if cord and options.needs_cord and options.grows:
         mask = _grown(mask, cord, segmentation, volume)
     return Marking(mask, cord)
+
+
+def _central(
+    mask: Mask, cord: MainCord, volume: Volume, options: LesionOptions
+) -> Mask:
+    """Leave out what lies in slices that graze the cord and hardly elsewhere."""
+    inside = mask.labels > 0
+    offset = np.broadcast_to(cord.lateral.offset, inside.shape)[inside]
+    numbers = mask.labels[inside]
+    keep = np.zeros(int(numbers.max(initial=0)) + 1, dtype=np.bool_)
+    for number in range(1, len(keep)):
+        keep[number] = np.median(offset[numbers == number]) <= options.most_lateral
+    return _kept(mask, keep, volume)
+
+
+def _kept(mask: Mask, keep: BoolArray, volume: Volume) -> Mask:
+    """Keep some lesions, numbered again."""
+    if keep[1:].all():
+        return mask
+    labels = np.where(keep[mask.labels], mask.labels, 0).astype(np.uint8)
+    return number_lesions(replace(mask, labels=labels), volume)
 
 
 def _plausible(
@@ -69,11 +92,8 @@ def _plausible(
     # Both are False where nothing can be said.
     is_faint = contrast_to_cord(mask.labels, cord, volume) < options.min_contrast
     is_slim = swelling(mask.labels, cord, volume) < options.swollen
-    if not (is_faint & is_slim).any():
-        return mask
     keep = np.concatenate(([False], ~(is_faint & is_slim)))
-    labels = np.where(keep[mask.labels], mask.labels, 0).astype(np.uint8)
-    return number_lesions(replace(mask, labels=labels), volume)
+    return _kept(mask, keep, volume)
 
 
 def _grown(

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spinaldx.records import Volume
-from spinaldx.stages.cord import CordOptions, lateral_reach, main_cord
+from spinaldx.stages.cord import CordOptions, find_lateral, main_cord
 
 # Nine sagittal slices of 3 mm, 64 rows from foot to head, 33 columns, 1 mm.
 SHAPE = (9, 33, 64)
@@ -45,7 +45,7 @@ class TestMainCord:
         assert found.reach.all()
 
     def test_fluid_beside_the_cord_is_no_cord(self):
-        # Slice 7 lies 9 mm from the middle; cords reach 7.5.
+        # Slice 7 lies 9 mm from the middle, of a cord 9 mm wide.
         fluid = ((6, 8), (13, 18), (20, 40))
         found = main_cord(boxes(CORD, fluid), volume())
 
@@ -56,14 +56,11 @@ class TestMainCord:
         # Cord in slices 3 and 4, fluid in 7 and 8 taken for cord full of lesion.
         cord, fluid = ((3, 5), (12, 19), (2, 62)), ((7, 9), (12, 19), (2, 62))
         probability, lesion = boxes(cord, fluid), boxes(fluid)
-        unaware = main_cord(probability, volume())
         aware = main_cord(probability, volume(), lesion_probability=lesion)
 
-        # By hand: 2.5 slices about 4.5, where half of all lies on either side, and
-        # about 3.53, where half of the cord and of 3 % more does.
-        assert np.flatnonzero(unaware.reach[:, 0, 30]).tolist() == [2, 3, 4, 5, 6, 7]
-        assert np.flatnonzero(aware.reach[:, 0, 30]).tolist() == [2, 3, 4, 5, 6]
-        assert unaware.voxels[7].any()
+        # Both places fit an ellipse alike; the cord without lesion chooses.
+        assert aware.lateral.offset[:, 0, 30].argmin() in {3, 4}
+        assert aware.voxels[3:5, 12:19, 2:62].all()
         assert not aware.voxels[7:].any()
 
     def test_a_lesion_that_fills_the_cord_keeps_its_middle(self):
@@ -82,31 +79,48 @@ class TestMainCord:
         assert not found.voxels[7].any()
 
 
-class TestLateralReach:
-    def reach(self, *corners, options=None):
-        cord = boxes(*corners) > 0
-        found = lateral_reach(cord, volume(), options or CordOptions())
-        return np.broadcast_to(found, SHAPE)
+class TestFindLateral:
+    def found(self, *corners):
+        return find_lateral(boxes(*corners) > 0, volume(), CordOptions())
 
-    def test_is_as_wide_as_a_cord_about_its_middle(self):
-        # 7.5 mm about the middle of slice 4: centres of slices 2 to 6 at 6 mm.
+    def reach(self, *corners):
+        return np.broadcast_to(self.found(*corners).reach, SHAPE)
+
+    def test_is_as_wide_as_the_cord_about_its_middle(self):
+        # Three slices of 3 mm show cord: their centres are at most 3 mm away.
         reach = self.reach(CORD)
 
-        assert reach[2:7].all()
-        assert not reach[[0, 1, 7, 8]].any()
+        assert reach[3:6].all()
+        assert not reach[[0, 1, 2, 6, 7, 8]].any()
+
+    def test_offset_is_1_at_the_side_and_0_in_the_middle(self):
+        offset = self.found(CORD).offset[:, 0, 30]
+
+        assert offset[4] == 0
+        assert offset[3] == pytest.approx(offset[5])
+        assert offset[[3, 5]].max() < 1 < offset[[2, 6]].min()
+
+    def test_a_spindle_of_fluid_does_not_widen_it(self):
+        spindle = ((7, 9), (14, 17), (25, 40))
+        expected = self.reach(CORD)
+
+        np.testing.assert_array_equal(self.reach(CORD, spindle), expected)
 
     def test_a_swollen_cord_reaches_farther(self):
-        # 14 mm from front to back: 0.9 x 14 = 12.6 mm, slices 0 to 8 are 12 mm away.
-        assert self.reach(((3, 6), (8, 22), (2, 62))).all()
+        # 14 mm from front to back: even a flat ellipse over three slices is wider.
+        reach = self.reach(((3, 6), (8, 22), (2, 62)))
+
+        assert reach[2:7].all()
+        assert not reach[[0, 8]].any()
 
     def test_follows_a_cord_that_leaves_the_plane(self):
         low, high = ((1, 4), (12, 19), (0, 32)), ((5, 8), (12, 19), (32, 64))
         reach = self.reach(low, high)
 
-        assert reach[:5, :, 5].all()
-        assert not reach[5:, :, 5].any()
-        assert reach[4:, :, 58].all()
-        assert not reach[:4, :, 58].any()
+        assert reach[1:4, :, 5].all()
+        assert not reach[4:, :, 5].any()
+        assert reach[5:8, :, 58].all()
+        assert not reach[:5, :, 58].any()
 
     def test_rows_without_cord_take_the_nearest_ones(self):
         reach = self.reach(((1, 4), (12, 19), (20, 30)))
@@ -117,9 +131,10 @@ class TestLateralReach:
     def test_one_slice_is_never_out_of_reach(self):
         cord = np.zeros((1, 33, 64), bool)
         cord[0, 12:19] = True
-        reach = lateral_reach(cord, volume((1, 33, 64)), CordOptions())
+        found = find_lateral(cord, volume((1, 33, 64)), CordOptions())
 
-        assert reach.all()
+        assert found.reach.all()
+        assert not found.offset.any()
 
     @settings(max_examples=60, deadline=None)
     @given(
@@ -129,8 +144,12 @@ class TestLateralReach:
     )
     def test_is_the_same_place_in_any_order_of_axes(self, order, flips, seed):
         rng = np.random.default_rng(seed)
-        cord = rng.random(SHAPE) < 0.2
-        expected = np.broadcast_to(lateral_reach(cord, volume(), CordOptions()), SHAPE)
+        # Lopsided, so that no two middles fit alike.
+        cord = boxes(((2, 5), (12, 19), (2, 62)), ((5, 6), (13, 17), (2, 62))) > 0
+        cord &= rng.random(SHAPE) < 0.95
+        expected = np.broadcast_to(
+            find_lateral(cord, volume(), CordOptions()).reach, SHAPE
+        )
         affine = AFFINE[:, [*order, 3]].copy()
         turned = cord.transpose(order)
         for axis, flip in enumerate(flips):
@@ -140,7 +159,7 @@ class TestLateralReach:
                 turned = np.flip(turned, axis)
         other = volume(turned.shape, affine)
         found = np.broadcast_to(
-            lateral_reach(turned, other, CordOptions()), turned.shape
+            find_lateral(turned, other, CordOptions()).reach, turned.shape
         )
         for axis, flip in enumerate(flips):
             if flip:
@@ -150,13 +169,16 @@ class TestLateralReach:
 
 
 @pytest.mark.parametrize("thick", [1.0, 3.0, 4.4])
-def test_reach_does_not_depend_on_the_thickness_of_slices(thick):
+def test_reaches_what_is_cord_with_slices_of_any_thickness(thick):
     slices = round(27 / thick)
     spacing = np.diag([thick, 1.0, 1.0, 1.0])
     places = (np.arange(slices) - (slices - 1) / 2) * thick
     cord = np.zeros((slices, 33, 64), bool)
     cord[np.abs(places) <= 5, 12:19] = True
-    reach = lateral_reach(cord, volume(cord.shape, spacing), CordOptions())
+    found = find_lateral(cord, volume(cord.shape, spacing), CordOptions())
 
-    within = np.broadcast_to(reach, cord.shape)[:, 0, 30]
-    np.testing.assert_array_equal(within, np.abs(places) <= 7.5)
+    # Cord in slices whose centre is within 5 mm; its side lies up to half a slice on.
+    within = np.flatnonzero(np.broadcast_to(found.reach, cord.shape)[:, 0, 30])
+    shown = np.flatnonzero(np.abs(places) <= 5)
+    assert set(shown) <= set(within)
+    assert np.abs(places[within]).max() <= 5 + thick / 2 + 0.75

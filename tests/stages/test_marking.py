@@ -101,6 +101,33 @@ class TestFaintMarks:
         np.testing.assert_array_equal(labels, boxes(LESION) > 0)
 
 
+class TestLateralMarks:
+    """A cord five slices wide; marks in slices that graze it are fluid, too often."""
+
+    def labels(self, *lesions, **options):
+        sides = ((1, 3), (13, 18), (2, 62)), ((6, 8), (13, 18), (2, 62))
+        cord = boxes(((3, 6), (11, 20), (2, 62)), *sides)
+        found = Segmentation(boxes(*lesions), cord)
+        return mark_lesions(found, VOLUME, LesionOptions(**options)).mask.labels
+
+    def test_what_lies_at_the_side_alone_is_left_out(self):
+        side, middle = ((2, 3), (13, 18), (10, 20)), ((4, 5), (13, 18), (40, 50))
+
+        labels = self.labels(side, middle, most_lateral=0.7)
+        np.testing.assert_array_equal(labels, boxes(middle) > 0)
+
+    def test_a_lesion_of_the_middle_keeps_its_sides(self):
+        wide = ((2, 6), (13, 18), (10, 20))
+
+        np.testing.assert_array_equal(self.labels(wide), boxes(wide) > 0)
+
+    def test_or_when_nobody_asks(self):
+        side = ((2, 3), (13, 18), (10, 20))
+
+        assert self.labels(side, most_lateral=9.0).any()
+        assert self.labels(side, needs_cord=False).any()
+
+
 class TestExtent:
     """A lesion of 200 in a cord of 100; the network is sure of its middle alone."""
 
