@@ -121,8 +121,8 @@ def find_lateral(
     """Say where from side to side each place lies, and where the cord can be at all.
 
     Every few millimetres an ellipse is fitted to the cord's mean thickness in each
-    slice over the rows nearby (`stages.cross_section`). Of two places that fit alike
-    the one nearer to the median of the voxels counts.
+    slice over the rows nearby (`stages.cross_section`). Of places that fit nearly
+    alike the one nearest to the median of the voxels counts.
 
     Args:
         cord: (I, J, K) bool on the volume's grid.
@@ -132,7 +132,7 @@ def find_lateral(
             there is cord and 0 elsewhere; None: all alike.
 
     Returns:
-        Reaching anywhere where nothing is cord.
+        Offsets and reach; reaching anywhere where nothing is cord.
     """
     upright = volume.upright_axis
     lateral = volume.slice_axis
