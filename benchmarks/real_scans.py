@@ -127,7 +127,7 @@ def run(
     """Return lesion and cord masks of one volume, as predict would make them."""
     volume = Volume(voxels.astype(np.float32), affine, "check")
     part = bundle.segmentation
-    outputs = SegmentationOptions(outputs=part.network.outputs)
+    outputs = SegmentationOptions.of(part.network)
     found = segment(volume, networks, part.grid, outputs)
     options = LesionOptions(
         threshold=part.threshold, min_volume_mm3=part.min_lesion_mm3

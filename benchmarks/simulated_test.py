@@ -118,7 +118,7 @@ def inside_cord(
     image = nib.load(row.t2w)
     voxels = np.asarray(image.dataobj, dtype=np.float32)
     truth = np.asarray(nib.load(row.mask).dataobj) > 0
-    outputs = SegmentationOptions(outputs=bundle.segmentation.network.outputs)
+    outputs = SegmentationOptions.of(bundle.segmentation.network)
     volume = Volume(voxels, image.affine, row.series)
     found = segment(volume, networks, bundle.segmentation.grid, outputs)
     main = find_cord(found, volume)

@@ -178,7 +178,7 @@ class _Cascade:
 
     def _segment(self, volume: Volume) -> Segmentation:
         part = self.bundle.segmentation
-        options = SegmentationOptions(outputs=part.network.outputs)
+        options = SegmentationOptions.of(part.network)
         return segment(volume, self.networks, part.grid, options)
 
     def _lesion_options(self) -> LesionOptions:

@@ -28,10 +28,12 @@ from spinaldx.grid import (
     lesion_crops,
     linear_weights,
     maps_to_source,
+    neighbour_offsets,
     plan_grid,
     reference_intensity,
     to_grid,
     to_source,
+    with_neighbours,
 )
 
 FINE = GridSpec(pixel_mm=0.8, size_multiple=16)
@@ -424,3 +426,35 @@ def test_phantoms_agree_with_themselves():
     assert tube[2, 6:35, 15].all()
     assert not tube[2, 36:].any()
     assert len(set(itertools.chain(ORDERS))) == 48
+
+
+class TestNeighbours:
+    @pytest.mark.parametrize(
+        ("channels", "slice_mm", "offsets"),
+        [
+            (1, 3.3, (0,)),
+            (3, 3.3, (-1, 0, 1)),
+            (5, 3.0, (-2, -1, 0, 1, 2)),
+            (3, 1.0, (-3, 0, 3)),
+            (3, 0.5, (-7, 0, 7)),
+            (3, 6.0, (-1, 0, 1)),
+            (3, 40.0, (-1, 0, 1)),
+        ],
+    )
+    def test_lie_about_a_clinical_slice_away(self, channels, slice_mm, offsets):
+        assert neighbour_offsets(channels, slice_mm) == offsets
+
+    def test_beyond_the_ends_the_outermost_slice_is_repeated(self):
+        stack = np.arange(4, dtype=np.uint8)[:, None, None] * np.ones((1, 2, 3), "u1")
+        channels = with_neighbours(stack, range(4), (-2, 0, 2))
+
+        assert channels.shape == (4, 3, 2, 3)
+        assert channels.dtype == np.float32
+        expected = [(0, 0, 2), (0, 1, 3), (0, 2, 3), (1, 3, 3)]
+        assert [tuple(one) for one in channels[:, :, 0, 0]] == expected
+
+    def test_a_stack_of_one_and_no_slice(self):
+        stack = np.ones((1, 2, 2), np.float32)
+
+        assert (with_neighbours(stack, range(1), (-1, 0, 1)) == 1).all()
+        assert with_neighbours(stack, range(0), (0,)).shape == (0, 1, 2, 2)

@@ -93,6 +93,15 @@ def fine_tune(
             "cord; needs cord masks.",
         ),
     ] = 0.0,
+    slices: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            metavar="0|1|3",
+            help="Neighbouring slices that the segmentation network sees at once; 0 "
+            "leaves it as it is.",
+        ),
+    ] = 0,
     fractions: Annotated[
         str,
         typer.Option(
@@ -167,7 +176,9 @@ def fine_tune(
         seed=seed,
         compute=training.Compute(device, precision, threads),
         learning=learning,
-        segmentation=training.SegmentationOptions(painted_share=painted_share),
+        segmentation=training.SegmentationOptions(
+            painted_share=painted_share, slices=slices
+        ),
         classifier=training.ClassifierOptions(
             mask_source=training.MaskSource(mask_source.value)
         ),

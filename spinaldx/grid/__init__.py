@@ -1,6 +1,7 @@
 """Scanner space to the networks' grids and exactly back.
 
-`stack` has the segmentation network's grid, `crops` the classifiers' windows.
+`stack` has the segmentation network's grid, `neighbours` its channels, `crops` the
+classifiers' windows.
 Training and inference prepare images with this unit alone.
 """
 
@@ -12,6 +13,7 @@ from spinaldx.grid.crops import (
     lesion_crops,
     maps_to_source,
 )
+from spinaldx.grid.neighbours import neighbour_offsets, with_neighbours
 from spinaldx.grid.stack import (
     GridImage,
     GridSpec,
@@ -38,8 +40,10 @@ __all__ = [
     "lesion_crops",
     "linear_weights",
     "maps_to_source",
+    "neighbour_offsets",
     "plan_grid",
     "reference_intensity",
     "to_grid",
     "to_source",
+    "with_neighbours",
 ]

@@ -372,9 +372,9 @@ def _check_fit(bundle: Bundle, path: Path) -> None:
             f"must be a multiple of {network.size_multiple} for this network",
         ),
         (
-            network.in_channels == 1,
+            network.in_channels % 2 == 1,
             "segmentation.network.in_channels",
-            "must be 1, slices have one channel",
+            "must be odd, a slice and as many on either side",
         ),
         (
             "lesion" in network.outputs,

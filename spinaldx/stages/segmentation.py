@@ -5,8 +5,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from spinaldx.errors import IncompatibleWeightsError
-from spinaldx.grid import GridSpec, to_grid, to_source
+from spinaldx.grid import (
+    GridSpec,
+    neighbour_offsets,
+    to_grid,
+    to_source,
+    with_neighbours,
+)
 from spinaldx.models import Networks
+from spinaldx.models.specs import MultiResUNetSpec
 from spinaldx.records import Float32Array, Volume
 
 # Slices a call: on CPUs single slices were fastest and take the least memory.
@@ -20,11 +27,18 @@ class SegmentationOptions:
 
     Attributes:
         outputs: What the network's channels are; ``lesion`` must be among them.
+        in_channels: A slice and as many on either side; odd.
         slices_at_once: Slices a call; None chooses by device.
     """
 
     outputs: tuple[str, ...] = ("lesion", "cord")
+    in_channels: int = 1
     slices_at_once: int | None = None
+
+    @classmethod
+    def of(cls, network: MultiResUNetSpec) -> "SegmentationOptions":
+        """Run a network as it is built."""
+        return cls(outputs=network.outputs, in_channels=network.in_channels)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,10 +80,14 @@ def segment(
         message = "The segmentation network has no output named lesion."
         raise IncompatibleWeightsError(message)
     image = to_grid(volume, grid)
+    offsets = neighbour_offsets(options.in_channels, image.transform.spacing_mm[0])
     at_once = options.slices_at_once or _slices_for(networks.device)
+    every = range(len(image.pixels))
     stacks = np.concatenate(
         [
-            networks.segment(image.pixels[start : start + at_once, None])
+            networks.segment(
+                with_neighbours(image.pixels, every[start : start + at_once], offsets)
+            )
             for start in range(0, len(image.pixels), at_once)
         ]
     )

@@ -241,11 +241,11 @@ def change_appearance(images: Tensor, changes: Changes) -> Tensor:
     """Apply all changes of intensity in the order in which a scan meets them.
 
     Args:
-        images: (N, 1, H, W), 0 to 2.
+        images: (N, C, H, W), 0 to 2; the channels are slices and change alike.
         changes: All but the geometric ones, `log_fluid` and `log_core` are used.
 
     Returns:
-        (N, 1, H, W), 0 to 2; what was exactly 0 stays so.
+        (N, C, H, W), 0 to 2; what was exactly 0 stays so.
     """
     outside = images <= 0
     images = change_gamma(images, changes.gamma)
@@ -267,15 +267,15 @@ def change_cord_and_fluid(
     """Change cord, fluid and background apart from each other.
 
     Args:
-        images: (N, 1, H, W), 0 to 2.
-        cord: Share of cord in each pixel, (N, 1, H, W), 0 to 1.
+        images: (N, C, H, W), 0 to 2; the channels are slices.
+        cord: Share of cord in each pixel, (N, C, H, W), 0 to 1.
         is_known: Whether somebody marked the cord of a window, (N,), 0 or 1; where
             nobody did, cord and fluid cannot be told apart and nothing is changed.
         changes: Of which `log_fluid`, `log_core`, `log_rim` and `log_background` are
             used.
 
     Returns:
-        (N, 1, H, W); lesions change with the cord around them.
+        (N, C, H, W); lesions change with the cord around them.
     """
     shape = (images.shape[2], images.shape[3])
     fluid = (images - _FLUID_FROM).clamp(min=0.0) / (_FLUID_TO - _FLUID_FROM)
@@ -292,7 +292,9 @@ def change_cord_and_fluid(
 
 def _background(cord: Tensor) -> Tensor:
     """1 far from the cord, 0 in its canal; 0 where no cord is to be seen."""
-    canal = (_blurred(cord, _CANAL_BLUR_PX) * _CANAL_GAIN).clamp(max=1.0)
+    # One canal for all slices: beside the cord lies fluid, not background.
+    widest = cord.amax(dim=1, keepdim=True)
+    canal = (_blurred(widest, _CANAL_BLUR_PX) * _CANAL_GAIN).clamp(max=1.0)
     is_seen = canal.amax(dim=(1, 2, 3), keepdim=True) >= 1.0
     return (1.0 - canal) * is_seen.to(canal.dtype)
 
@@ -351,9 +353,8 @@ def soften(images: Tensor, changes: Changes) -> Tensor:
         for axis in (0, 1)
     )
     chosen = torch.from_numpy(np.flatnonzero(touched))
-    softened = rows @ images[chosen, 0] @ columns.transpose(1, 2)
     result = images.clone()
-    result[chosen, 0] = softened
+    result[chosen] = rows[:, None] @ images[chosen] @ columns.transpose(1, 2)[:, None]
     return result
 
 

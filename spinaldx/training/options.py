@@ -24,6 +24,10 @@ class MaskSource(StrEnum):
     MIXED = "mixed"
 
 
+# A slice and three on either side are wider than any cord.
+_MOST_SLICES = 7
+
+
 @dataclass(frozen=True, slots=True)
 class NetworkPreset:
     """Sizes of the networks when training starts from scratch.
@@ -125,6 +129,8 @@ class SegmentationOptions:
         learning_rate: Highest of the schedule.
         healthy_share: Share of windows from slices without a lesion.
         painted_share: Share of these that get lesions painted into their cord.
+        slices: How many the network sees at once, odd: one and its neighbours; 0
+            leaves it as it is, one from scratch.
         time_share: Share of the minutes when classifiers are trained too.
     """
 
@@ -133,7 +139,15 @@ class SegmentationOptions:
     learning_rate: float = 2e-3
     healthy_share: float = 0.5
     painted_share: float = 0.0
+    slices: int = 0
     time_share: float = 0.65
+
+    def __post_init__(self) -> None:
+        if self.slices and (
+            self.slices % 2 == 0 or not 0 < self.slices <= _MOST_SLICES
+        ):
+            message = f"{self.slices} slices: it must be 1, 3, 5 or 7."
+            raise UsageError(message, hint="A slice and as many on either side.")
 
 
 @dataclass(frozen=True, slots=True)

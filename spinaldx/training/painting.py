@@ -32,6 +32,10 @@ _KNOTS = (28, 20)
 # Windows with more lesion than this many pixels hold one already.
 _LESION_PX = 2.0
 
+# The middle slice lies at most this far from a lesion's middle, in half its depth; so
+# that it always holds some of it.
+_DEEPEST_MIDDLE = 0.8
+
 _BRIGHTEST = 2.0
 
 
@@ -43,6 +47,8 @@ class PaintOptions:
         several: How often a second one is painted.
         half_length_px: Bounds of half the length; its log is drawn evenly.
         breadth: Bounds of the half width in half widths of the cord.
+        half_depth: Bounds of half the extent across the slices, in slices for a
+            lesion as broad as the cord.
         ratio: Bounds of the brightness relative to the cord nearby; its log is drawn
             evenly.
         softness_px: Bounds of the width of the edge.
@@ -55,6 +61,7 @@ class PaintOptions:
     several: float = 0.25
     half_length_px: tuple[float, float] = (3.0, 45.0)
     breadth: tuple[float, float] = (0.3, 1.6)
+    half_depth: tuple[float, float] = (1.2, 2.6)
     ratio: tuple[float, float] = (1.3, 2.8)
     softness_px: tuple[float, float] = (1.0, 4.0)
     roughness: float = 0.35
@@ -77,6 +84,8 @@ class Painting:
         core_ratio: Brightness of the middle relative to the rest.
         softness_px: Width of the edge.
         own_share: How much of the cord's own texture shines through, 0 to 1.
+        across: Its middle, in slices from the middle one.
+        half_depth: Half its extent across the slices, in slices.
         outline: Relative change of the outline at coarse knots, (28, 20).
         log_texture: Log brightness inside at the same knots.
     """
@@ -90,6 +99,8 @@ class Painting:
     core_ratio: float
     softness_px: float
     own_share: float
+    across: float
+    half_depth: float
     outline: Float32Array
     log_texture: Float32Array
 
@@ -124,6 +135,7 @@ def _draw_painting(generator: np.random.Generator, options: PaintOptions) -> Pai
         return np.asarray(drawn, dtype=np.float32)
 
     breadth = even(options.breadth)
+    half_depth = breadth * even(options.half_depth)
     has_core = generator.random() < options.core
     return Painting(
         middle=even((0.0, 1.0)),
@@ -136,6 +148,8 @@ def _draw_painting(generator: np.random.Generator, options: PaintOptions) -> Pai
         core_ratio=float(np.exp(even((0.0, 1.0)) * options.log_core * has_core)),
         softness_px=even(options.softness_px),
         own_share=even((0.0, 1.0)),
+        across=even((-1.0, 1.0)) * _DEEPEST_MIDDLE * half_depth,
+        half_depth=half_depth,
         outline=knots(options.roughness),
         log_texture=knots(options.texture),
     )
@@ -145,24 +159,58 @@ def paint(window: Float32Array, paintings: tuple[Painting, ...]) -> Float32Array
     """Paint lesions into the cord of one window.
 
     Args:
-        window: Image (0 to 2), share of lesion and share of cord in each pixel,
-            (3, H, W); rows run along the cord.
+        window: Image (0 to 2), share of lesion and share of cord in each pixel of a
+            slice and its neighbours, (3, C, H, W); rows run along the cord.
         paintings: What is painted; later ones over earlier ones.
 
     Returns:
-        (3, H, W), the cord unchanged; the window itself when nothing is to be
+        (3, C, H, W), the cord unchanged; the window itself when nothing is to be
         painted, when it holds a lesion already or hardly any cord.
     """
     _, lesion, cord = window
-    width = np.count_nonzero(cord >= _MOSTLY, axis=1)
-    rows = np.flatnonzero(width >= _LEAST_WIDTH_PX)
-    if not paintings or not rows.size or lesion.sum() > _LESION_PX:
+    course = _follow(cord)
+    if not paintings or course is None or lesion.sum() > _LESION_PX:
         return window
     painted = window.copy()
-    local = local_brightness(window[0], cord)
-    for one in paintings:
-        _paint_one(painted, one, rows, local)
+    for place in range(cord.shape[0]):
+        local = local_brightness(window[0, place], cord[place])
+        for one in paintings:
+            away = (place - cord.shape[0] // 2 - one.across) / one.half_depth
+            # Slices that are seen alone hold the middle of their lesion.
+            away = away if cord.shape[0] > 1 else 0.0
+            if abs(away) < 1:
+                _paint_one(painted[:, place], one, course, local, away)
     return painted
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Course:
+    """Where the cord runs in the slice that shows most of it.
+
+    Attributes:
+        rows: Rows with cord, at least one.
+        middle: Its middle column in every row of the window, (H, 1).
+        half_width: Half its width in pixels, (H, 1).
+    """
+
+    rows: NDArray[np.intp]
+    middle: Float32Array
+    half_width: Float32Array
+
+
+def _follow(cords: Float32Array) -> _Course | None:
+    """Follow the cord through (C, H, W) slices; None where there is hardly any."""
+    cord = cords[int(np.argmax(cords.sum(axis=(1, 2))))]
+    pixels = np.count_nonzero(cord >= _MOSTLY, axis=1)
+    rows = np.flatnonzero(pixels >= _LEAST_WIDTH_PX)
+    if not rows.size:
+        return None
+    width = cord[rows].sum(axis=1)
+    centre = (cord[rows] * np.arange(cord.shape[1])).sum(axis=1) / width
+    every = np.arange(cord.shape[0])
+    middle = np.interp(every, rows, _smoothed(centre))[:, None]
+    half_width = np.interp(every, rows, _smoothed(width / 2))[:, None]
+    return _Course(rows, middle.astype(np.float32), half_width.astype(np.float32))
 
 
 def local_brightness(image: Float32Array, cord: Float32Array) -> Float32Array:
@@ -176,12 +224,13 @@ def local_brightness(image: Float32Array, cord: Float32Array) -> Float32Array:
 def _paint_one(
     window: Float32Array,
     painting: Painting,
-    rows: NDArray[np.intp],
+    course: _Course,
     local: Float32Array,
+    away: float,
 ) -> None:
     image, lesion, cord = window
-    level, half_width = _levels(cord, painting, rows)
-    radius = np.minimum(half_width * painting.breadth, painting.half_length_px)
+    level = _levels(cord.shape, painting, course, away)
+    radius = np.minimum(course.half_width * painting.breadth, painting.half_length_px)
     depth_px = (1 - level) * radius
     share = np.clip(depth_px / painting.softness_px + 0.5, 0, 1) * cord
     inside = np.clip(depth_px + 0.5, 0, 1) * cord
@@ -195,22 +244,19 @@ def _paint_one(
 
 
 def _levels(
-    cord: Float32Array, painting: Painting, rows: NDArray[np.intp]
-) -> tuple[Float32Array, Float32Array]:
-    """0 in a lesion's middle, 1 at its outline; and half the cord's width, (H, 1)."""
-    columns = np.arange(cord.shape[1])
-    every = np.arange(cord.shape[0])
-    width = cord[rows].sum(axis=1)
-    centre = (cord[rows] * columns).sum(axis=1) / width
-    at = rows[round(painting.middle * (len(rows) - 1))]
-    half = np.interp(every, rows, _smoothed(width / 2))[:, None]
-    middle = np.interp(every, rows, _smoothed(centre))[:, None]
-    across = (columns - middle - painting.offset * half) / (half * painting.breadth)
+    shape: tuple[int, ...], painting: Painting, course: _Course, away: float
+) -> Float32Array:
+    """0 in a lesion's middle, 1 at its outline; `away` is the slice's own level."""
+    every = np.arange(shape[0])
+    at = course.rows[round(painting.middle * (len(course.rows) - 1))]
+    columns = np.arange(shape[1])
+    off = columns - course.middle - painting.offset * course.half_width
+    across = off / (course.half_width * painting.breadth)
     along = np.abs(every - at)[:, None] / painting.half_length_px
     power = painting.bluntness / 2
-    level = np.sqrt(across**2 + (along**2) ** power)
-    level = level * (1 + _field(painting.outline, cord.shape))
-    return level.astype(np.float32), half.astype(np.float32)
+    level = np.sqrt(across**2 + (along**2) ** power + away**2)
+    level = level * (1 + _field(painting.outline, shape))
+    return np.asarray(level, dtype=np.float32)
 
 
 def _smoothed(values: NDArray[np.floating]) -> NDArray[np.floating]:

@@ -144,6 +144,8 @@ class Run:
                 own, batch_size=self._batch_size(own.batch_size)
             ),
             outputs=self.start.segmentation.outputs,
+            in_channels=self.start.segmentation.in_channels,
+            pixel_mm=self.start.grid.pixel_mm,
             seed=self.options.seed,
             device=self.machine.device,
         )
@@ -207,7 +209,7 @@ class Run:
         return Segmenter(
             networks=SegmentationInTraining(network, self.machine.device),
             grid=self.start.grid,
-            outputs=self.start.segmentation.outputs,
+            network=self.start.segmentation,
             digest=digest_of(network.state_dict()),
         )
 

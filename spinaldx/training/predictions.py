@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spinaldx.grid import CropInputs, CropSpec, GridSpec, lesion_crops
+from spinaldx.models.specs import MultiResUNetSpec
 from spinaldx.records import Disease, Float32Array, Volume
 from spinaldx.stages.lesions import LesionOptions
 from spinaldx.stages.marking import mark_lesions
@@ -33,18 +34,18 @@ class Segmenter:
     Attributes:
         networks: The network.
         grid: Its grid.
-        outputs: What its channels are.
+        network: Its shape.
         digest: Names the weights, so that stored crops of others are not used.
     """
 
     networks: SegmentationInTraining
     grid: GridSpec
-    outputs: tuple[str, ...]
+    network: MultiResUNetSpec
     digest: str
 
     def segment(self, volume: Volume) -> Segmentation:
         """Return the probabilities of a whole image."""
-        options = SegmentationOptions(outputs=self.outputs)
+        options = SegmentationOptions.of(self.network)
         return segment(volume, self.networks, self.grid, options)
 
 

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from spinaldx.grid import neighbour_offsets, with_neighbours
 from spinaldx.training.augmentation import (
     AugmentationOptions,
     change_appearance,
@@ -69,8 +70,8 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Window:
-    image: NDArray[np.float32]
-    truth: NDArray[np.float32]
+    # Image, lesion and cord of a slice and its neighbours, (3, C, H, W).
+    layers: NDArray[np.float32]
     known: tuple[float, float]
 
 
@@ -84,6 +85,8 @@ class SegmentationObjective:
         validation: Series to validate on.
         options: Window size, batch size, shares.
         outputs: Names of the network's outputs, of ``lesion`` and ``cord``.
+        in_channels: A slice and as many on either side; odd.
+        pixel_mm: Edge of a pixel of the cached series.
         seed: Of everything drawn.
         augmentation: How far windows are changed.
         tilt: How far slices lean into their neighbours.
@@ -96,6 +99,8 @@ class SegmentationObjective:
     validation: Sequence[Sample]
     options: SegmentationOptions
     outputs: tuple[str, ...] = ("lesion", "cord")
+    in_channels: int = 1
+    pixel_mm: float = 1.0
     seed: int = 0
     augmentation: AugmentationOptions = field(default_factory=AugmentationOptions)
     tilt: TiltOptions = field(default_factory=TiltOptions)
@@ -126,17 +131,16 @@ class SegmentationObjective:
         """Make the batch of a step.
 
         Returns:
-            Images (N, 1, H, W) 0 to 2, truths (N, outputs, H, W) 0 to 1, and which
-            truths are known, (N, outputs).
+            Images (N, in_channels, H, W) 0 to 2, truths (N, outputs, H, W) 0 to 1,
+            of the middle slice, and which truths are known, (N, outputs).
         """
         generator = np.random.default_rng((self.seed, step))
         windows = [self._draw_window(generator) for _ in range(self.batch_size)]
         changes = draw_changes(generator, self.batch_size, self.augmentation)
-        layers = np.stack(
-            [np.concatenate((one.image[None], one.truth)) for one in windows]
-        )
+        layers = torch.from_numpy(np.stack([one.layers for one in windows]))
         shape = self.options.patch
-        sampled = resample(torch.from_numpy(layers), changes, shape)
+        sampled = resample(layers.flatten(1, 2), changes, shape)
+        sampled = sampled.reshape(*layers.shape[:3], *shape)
         often = self.options.painted_share
         paintings = [draw_paintings(generator, often, self.painting) for _ in windows]
         known = torch.tensor([one.known for one in windows])
@@ -145,11 +149,12 @@ class SegmentationObjective:
         ):
             if is_known and drawn:
                 window[:] = paint(window, drawn)
-        images, cord = sampled[:, :1], sampled[:, 2:]
+        images, cord = sampled[:, 0], sampled[:, 2]
         images = change_cord_and_fluid(images, cord, known[:, 1], changes)
         images = change_appearance(images, changes)
         known = known[:, : len(self.outputs)]
-        truth = sampled[:, 1 : 1 + len(self.outputs)].contiguous()
+        middle = self.in_channels // 2
+        truth = sampled[:, 1 : 1 + len(self.outputs), middle].contiguous()
         return images, truth, known
 
     def loss(self, network: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
@@ -186,12 +191,17 @@ class SegmentationObjective:
         rows = np.arange(len(marked))
         places = draw_places(generator, rows, (centre[0], height), self.tilt)
         shape = (round(height * _ROOM), round(width * _ROOM))
-        layers = np.zeros((3, *shape), dtype=np.float32)
+        layers = np.zeros((3, self.in_channels, *shape), dtype=np.float32)
         for number, name in enumerate(names):
-            leaning = leaning_slice(stacks[name], index, places)
-            layers[number] = window_of(leaning, centre, shape)
-        known = (1.0, 1.0 if series.has_cord else 0.0)
-        return _Window(layers[0], layers[1:] / 255.0, known)
+            for channel, offset in enumerate(self._offsets(series)):
+                leaning = leaning_slice(stacks[name], index + offset, places)
+                layers[number, channel] = window_of(leaning, centre, shape)
+        layers[1:] /= 255.0
+        return _Window(layers, (1.0, 1.0 if series.has_cord else 0.0))
+
+    def _offsets(self, series: CachedSeries) -> tuple[int, ...]:
+        slice_mm = series.pixel_mm3 / self.pixel_mm**2
+        return neighbour_offsets(self.in_channels, slice_mm)
 
     def _lesion_slice(self, generator: np.random.Generator) -> tuple[Sample, int]:
         group = self._groups[generator.integers(len(self._groups))]
@@ -250,13 +260,14 @@ class SegmentationObjective:
         image = self.cache.read(series.key, "image")
         truth = self.cache.read(series.key, "lesion")
         counts = np.zeros(3)
+        every = range(series.shape[0])
         for start in range(0, series.shape[0], _VALIDATION_BATCH):
-            part = slice(start, start + _VALIDATION_BATCH)
-            slices = torch.from_numpy(np.asarray(image[part], dtype=np.float32))
-            placed = slices[:, None].to(self.device)
+            part = every[start : start + _VALIDATION_BATCH]
+            slices = with_neighbours(image, part, self._offsets(series))
+            placed = torch.from_numpy(slices).to(self.device)
             logits = network(placed.contiguous(memory_format=torch.channels_last))
             answer = logits[:, 0].float().cpu().numpy() > 0
-            expected = np.asarray(truth[part]) >= _INSIDE_BYTE
+            expected = np.asarray(truth[part.start : part.stop]) >= _INSIDE_BYTE
             counts += (answer.sum(), expected.sum(), (answer & expected).sum())
         marked, true, overlap = counts * series.pixel_mm3
         return marked, true, overlap

@@ -13,7 +13,7 @@ from spinaldx.errors import UsageError
 from spinaldx.grid import CropSpec, GridSpec
 from spinaldx.models.bundle import SEGMENTATION, Bundle, load_tensors
 from spinaldx.models.bundle_store import find_bundle
-from spinaldx.models.specs import DenseNetSpec, MultiResUNetSpec
+from spinaldx.models.specs import DenseNetSpec, MultiResUNetSpec, expected_tensors
 from spinaldx.models.torch_networks import (
     MultiResUNet,
     build_densenet,
@@ -101,12 +101,14 @@ def find_start(options: TrainingOptions, *, user_store: Path | None = None) -> S
 
     Raises:
         UsageError: If the classifiers are to be trained without any segmentation
-            network, or ImageNet weights do not fit.
+            network, or ImageNet weights do not fit, or the network to start from
+            sees more slices than asked for.
         WeightsError: If the bundle cannot be found or fails its checks.
     """
     start = (
         _scratch(options) if options.init == SCRATCH else _bundle(options, user_store)
     )
+    start = seeing(start, options.segmentation.slices)
     if not options.imagenet:
         return start
     if any(not _is_densenet121(spec) for spec in start.classifiers.values()):
@@ -115,6 +117,42 @@ def find_start(options: TrainingOptions, *, user_store: Path | None = None) -> S
     weights = read_imagenet(Path(options.imagenet), start.crop.channels)
     first = dict.fromkeys((task.value for task in Task), weights)
     return dataclasses.replace(start, tensors={**start.tensors, **first})
+
+
+def seeing(start: Start, slices: int) -> Start:
+    """Let the segmentation network see so many slices at once; 0 leaves it.
+
+    Raises:
+        UsageError: If it sees more already.
+    """
+    old = start.segmentation
+    if slices in (0, old.in_channels):
+        return start
+    if slices < old.in_channels:
+        message = f"The network to start from sees {old.in_channels} slices at once."
+        raise UsageError(message, hint="Use --slices 0, or --init scratch.")
+    network = dataclasses.replace(old, in_channels=slices)
+    tensors = dict(start.tensors)
+    if SEGMENTATION in tensors:
+        tensors[SEGMENTATION] = _widened(tensors[SEGMENTATION], network)
+    return dataclasses.replace(start, segmentation=network, tensors=tensors)
+
+
+def _widened(
+    tensors: Mapping[str, Tensor], network: MultiResUNetSpec
+) -> dict[str, Tensor]:
+    """Give the first convolutions more slices to see, of which they make nothing yet.
+
+    What the network answers is the same until it learns.
+    """
+    wide = dict(tensors)
+    for name, shape in expected_tensors(network).items():
+        old = tensors[name]
+        if old.shape != shape:
+            wide[name] = torch.zeros(shape, dtype=old.dtype)
+            first = (shape[1] - old.shape[1]) // 2
+            wide[name][:, first : first + old.shape[1]] = old
+    return wide
 
 
 def _is_densenet121(spec: DenseNetSpec) -> bool:

@@ -64,15 +64,16 @@ def leaning_slice(
 
     Args:
         stack: (S, H, W), any numeric type; may be memory-mapped.
-        index: The slice where `places` is 0.
+        index: The slice where `places` is 0; beyond the ends the outermost one.
         places: Offset of each row in slices, (H,).
 
     Returns:
         (H, W) float32, linear between slices, the outermost ones beyond the ends.
     """
+    last = len(stack) - 1
     if not places.any():
-        return np.asarray(stack[index], dtype=np.float32)
-    at = np.clip(index + places, 0, len(stack) - 1)
+        return np.asarray(stack[min(max(index, 0), last)], dtype=np.float32)
+    at = np.clip(index + places, 0, last)
     below = np.floor(at).astype(np.intp)
     above = np.minimum(below + 1, len(stack) - 1)
     rows = np.arange(len(places))

@@ -160,7 +160,7 @@ class TestLoadBundle:
             (("segmentation", "architecture"), "unet", "not 'unet'"),
             (("classifiers", "ms_vs_nmosd", "architecture"), "vit", "not 'vit'"),
             (("segmentation", "grid", "size_multiple"), 15, "multiple of 2"),
-            (("segmentation", "network", "in_channels"), 3, "slices have one"),
+            (("segmentation", "network", "in_channels"), 2, "must be odd"),
             (("segmentation", "network", "outputs"), ["cord"], "output lesion"),
             (("segmentation", "network", "outputs"), [], "distinct names"),
             (("crop", "height_mm"), 100.0, "multiples of 16"),

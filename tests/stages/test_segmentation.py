@@ -11,6 +11,7 @@ from phantoms import (
 
 from spinaldx.errors import IncompatibleWeightsError
 from spinaldx.grid import GridSpec
+from spinaldx.models.specs import MultiResUNetSpec
 from spinaldx.stages.segmentation import SegmentationOptions, segment
 
 GRID = GridSpec(size_multiple=16)
@@ -58,6 +59,42 @@ def test_batches_do_not_change_the_result():
     )
 
     assert np.array_equal(alone.lesion_probability, together.lesion_probability)
+
+
+class MiddleNetworks(FakeNetworks):
+    """Answers to the middle channel and keeps what it was given."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def segment(self, slices):
+        self.seen.extend(slices)
+        middle = slices.shape[1] // 2
+        return super().segment(slices[:, middle : middle + 1])
+
+
+@pytest.mark.parametrize("order", ORDERS[::11])
+def test_neighbours_are_channels_from_right_to_left(order):
+    spine = spine_phantom()
+    networks = MiddleNetworks()
+    options = SegmentationOptions(in_channels=3, slices_at_once=2)
+
+    found = segment(reordered_volume(spine.volume, *order), networks, GRID, options)
+
+    lesion = reordered(spine.lesion, *order)
+    assert np.array_equal(found.lesion_probability > 0.5, lesion)
+    middles = [channels[1] for channels in networks.seen]
+    for place, channels in enumerate(networks.seen):
+        # The slices of the phantom are 3 mm apart: the next ones are neighbours.
+        assert np.array_equal(channels[0], middles[max(place - 1, 0)])
+        assert np.array_equal(channels[2], middles[min(place + 1, 4)])
+
+
+def test_a_network_is_run_as_it_is_built():
+    options = SegmentationOptions.of(MultiResUNetSpec(5, ("cord", "lesion")))
+
+    assert options == SegmentationOptions(("cord", "lesion"), in_channels=5)
 
 
 class OvershootingNetworks(FakeNetworks):

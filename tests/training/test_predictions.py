@@ -3,6 +3,7 @@ import torch
 from phantoms import FakeNetworks
 
 from spinaldx.grid import CropSpec, GridSpec
+from spinaldx.models.specs import MultiResUNetSpec
 from spinaldx.records import Disease, Task
 from spinaldx.study import read_cases
 from spinaldx.training.cache import SeriesCache
@@ -26,7 +27,7 @@ def networks():
 
 @pytest.fixture
 def maker(tmp_path, networks):
-    segmenter = Segmenter(networks, GridSpec(), ("lesion", "cord"), "digest")
+    segmenter = Segmenter(networks, GridSpec(), MultiResUNetSpec(), "digest")
     return CropMaker(SeriesCache(tmp_path), segmenter, MaskChoice(), CROP)
 
 

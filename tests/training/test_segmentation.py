@@ -181,8 +181,38 @@ class TestMakeBatch:
 
         for _ in range(20):
             window = made._draw_window(generator)
-            lit = window.image > 0.5  # reference tissue is 1
-            assert (lit == (window.truth[1] > 0.5)).mean() > 0.97
+            image, _, cord_share = window.layers
+            lit = image > 0.5  # reference tissue is 1
+            assert (lit == (cord_share > 0.5)).mean() > 0.97
+
+    def test_neighbours_are_channels_and_the_middle_one_is_the_truth(self, cache):
+        volume, lesion, cord = draw_patient("healthy", 2)
+        cord[...] = 0
+        # Slices of 3 mm whose brightness tells which they are.
+        voxels = np.broadcast_to(np.arange(1.0, 6.0)[:, None, None], cord.shape)
+        cord[1::2] = 1
+        volume = replace(volume, voxels=np.ascontiguousarray(voxels))
+        stored = cache.store("steps", LoadedSeries(volume, lesion, cord), GridSpec())
+        made = objective(cache, [Sample("steps", "healthy", stored)])
+        made.tilt, made.in_channels = TiltOptions(frequency=0.0), 3
+        image = np.asarray(cache.read("steps", "image"), np.float32)
+        levels = image.max(axis=(1, 2))  # of the stack's five slices
+        generator = np.random.default_rng(0)
+
+        for _ in range(20):
+            layers = made._draw_window(generator).layers
+            seen = layers[0].max(axis=(1, 2))
+            at = int(np.argmin(abs(levels - seen[1])))
+            beside = [levels[max(at - 1, 0)], levels[at], levels[min(at + 1, 4)]]
+            np.testing.assert_allclose(seen, beside)
+            shares = np.asarray(cache.read("steps", "cord"))[
+                [max(at - 1, 0), at, min(at + 1, 4)]
+            ].max(axis=(1, 2))
+            np.testing.assert_allclose(layers[2].max(axis=(1, 2)), shares / 255)
+
+        images, truth, _ = made.make_batch(0)
+        assert images.shape == (6, 3, 32, 24)
+        assert truth.shape == (6, 2, 32, 24)
 
     def test_healthy_slices_without_cord_masks_are_drawn_evenly(self, cache):
         made = objective(cache, [sample(cache, "healthy", 2, cord=False)])
@@ -231,6 +261,18 @@ class TestValidate:
 
         assert len(by_case(validation)) == 2
         assert 0.0 < made.validate(Bright())[0] < 1.0
+
+    def test_a_slice_among_its_neighbours_scores_as_alone(self, cache):
+        class Middle(Bright):
+            def forward(self, images):
+                return super().forward(images[:, 1:2])
+
+        validation = [sample(cache, "astrocytoma", 1)]
+        made = objective(cache, validation, validation=validation)
+        alone = made.validate(Bright())
+        made.in_channels = 3
+
+        assert made.validate(Middle()) == alone
 
     def test_no_patients_give_no_figure(self, cache):
         made = objective(cache, [sample(cache, "ms", 1)])

@@ -9,8 +9,13 @@ from spinaldx.models import DenseNetSpec
 from spinaldx.models.bundle import SEGMENTATION
 from spinaldx.models.torch_networks import build_densenet
 from spinaldx.records import Task
-from spinaldx.training.options import Budget, Stage, TrainingOptions
-from spinaldx.training.start import find_start
+from spinaldx.training.options import (
+    Budget,
+    SegmentationOptions,
+    Stage,
+    TrainingOptions,
+)
+from spinaldx.training.start import find_start, seeing
 
 TASK = Task.MS_VS_NMOSD.value
 
@@ -67,6 +72,53 @@ class TestFindStart:
     def test_unknown_bundle(self, tmp_path):
         with pytest.raises(WeightsNotFoundError):
             find_start(options(init=str(tmp_path / "none")))
+
+
+class TestSlices:
+    def test_what_a_wider_network_answers_is_the_same_until_it_learns(
+        self, tiny_bundle
+    ):
+        init = str(tiny_bundle.folder)
+        seeing = SegmentationOptions(slices=3)
+        narrow = find_start(options(init=init))
+        wide = find_start(options(init=init, segmentation=seeing))
+        slices = torch.rand(2, 3, 64, 64)
+
+        with torch.no_grad():
+            expected = narrow.build(SEGMENTATION, 0).eval()(slices[:, 1:2])
+            answer = wide.build(SEGMENTATION, 0).eval()(slices)
+
+        assert wide.segmentation.in_channels == 3
+        assert torch.allclose(answer, expected, atol=1e-5)
+
+    def test_the_new_slices_are_learned_from(self, tiny_bundle):
+        seeing = SegmentationOptions(slices=3)
+        start = find_start(options(init=str(tiny_bundle.folder), segmentation=seeing))
+        network = start.build(SEGMENTATION, 0)
+
+        network(torch.rand(2, 3, 64, 64)).square().mean().backward()
+
+        gradient = network.get_parameter("encoder.0.first.conv.weight").grad
+        first, _, last = gradient.chunk(3, dim=1)
+        assert first.abs().max() > 0
+        assert last.abs().max() > 0
+
+    def test_from_scratch(self):
+        start = find_start(options(segmentation=SegmentationOptions(slices=5)))
+
+        assert start.build(SEGMENTATION, 0)(torch.rand(2, 5, 64, 64)).shape[0] == 2
+
+    def test_a_network_is_not_narrowed(self, tiny_bundle):
+        start = find_start(options(segmentation=SegmentationOptions(slices=3)))
+        wide = replace(start, bundle=tiny_bundle)
+
+        with pytest.raises(UsageError, match="sees 3 slices"):
+            seeing(wide, 1)
+
+    @pytest.mark.parametrize("slices", [2, 9, -1])
+    def test_even_and_absurd_numbers_are_refused(self, slices):
+        with pytest.raises(UsageError, match="must be 1, 3, 5 or 7"):
+            SegmentationOptions(slices=slices)
 
 
 class TestImagenet:
