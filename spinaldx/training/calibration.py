@@ -1,4 +1,10 @@
-"""Cut-offs, margins, temperatures and thresholds, from held-out patients alone."""
+"""Cut-offs, margins, temperatures and thresholds, from held-out patients alone.
+
+A classifier answers each slice with a logit, that of its positive class minus that of
+the other. A patient's score is the mean over the slices of their softmax (paper,
+Methods); a shift is added to every slice's logit before, a temperature divides the
+logit of the mean afterwards.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,6 +14,10 @@ from numpy.typing import NDArray
 
 Scores = NDArray[np.float64]
 Truth = NDArray[np.generic]
+SliceLogits = Sequence[NDArray[np.float64]]
+
+# Shifts tried.
+_SHIFTS = np.linspace(-5.0, 5.0, 201)
 
 # Temperatures tried; with few patients none outside is believed.
 _TEMPERATURES = np.exp(np.linspace(np.log(0.5), np.log(5.0), 181))
@@ -16,6 +26,10 @@ _TEMPERATURES = np.exp(np.linspace(np.log(0.5), np.log(5.0), 181))
 # passes two stages, so about twice the share is undecided.
 _UNDECIDED_SHARE = 0.05
 _WIDEST_MARGIN = 0.15
+
+# Of cut-offs that differ by less in sensitivity plus specificity the one nearest to
+# 0.5 is taken: so much is chance, and far from 0.5 cut-off and probabilities disagree.
+_CHANCE = 0.02
 
 # Cut-offs stay away from the ends, where a new scanner would tip every answer.
 _LOWEST_CUT_OFF = 0.15
@@ -29,24 +43,27 @@ class Decision:
     """What turns a classifier's mean softmax into an answer.
 
     Attributes:
+        shift: Added to the logit of every slice. Bundles hold it in the bias of the
+            classifier's last layer.
         temperature: The logit of the mean is divided by it.
         cut_off: At or above it the answer is class 1.
         margin: Nearer to the cut-off than this is undecided.
         patients: How many it was fitted on.
     """
 
+    shift: float = 0.0
     temperature: float = 1.0
     cut_off: float = 0.5
     margin: float = 0.0
     patients: int = 0
 
 
-def fit_decision(truth: Truth, scores: Scores) -> Decision:
-    """Fit temperature, cut-off and margin of one classifier.
+def fit_decision(truth: Truth, logits: SliceLogits) -> Decision:
+    """Fit shift, temperature, cut-off and margin of one classifier.
 
     Args:
         truth: Classes 0 and 1 of the patients, (N,).
-        scores: Mean softmax of class 1 over each patient's slices, (N,).
+        logits: Of each patient's slices, N arrays of at least one.
 
     Returns:
         The plain decision at 0.5 when a class has fewer than two patients.
@@ -54,23 +71,51 @@ def fit_decision(truth: Truth, scores: Scores) -> Decision:
     ones = int((truth == 1).sum())
     if min(ones, len(truth) - ones) < 2:
         return Decision(patients=len(truth))
-    temperature = fit_temperature(truth, scores)
-    calibrated = apply_temperature(scores, temperature)
+    shift, temperature = fit_shift(truth, logits)
+    calibrated = apply_temperature(patient_scores(logits, shift), temperature)
     cut_off = youden_cut_off(truth, calibrated)
     distance = np.abs(calibrated - cut_off)
     margin = min(float(np.quantile(distance, _UNDECIDED_SHARE)), _WIDEST_MARGIN)
-    return Decision(temperature, cut_off, margin, len(truth))
+    return Decision(shift, temperature, cut_off, margin, len(truth))
+
+
+def patient_scores(logits: SliceLogits, shift: float = 0.0) -> Scores:
+    """Return the mean softmax over each patient's slices, (N,)."""
+    if not logits:
+        return np.zeros(0)
+    starts = np.cumsum([0, *(len(one) for one in logits[:-1])])
+    softmax = 1.0 / (1.0 + np.exp(-np.concatenate(logits) - shift))
+    counts = np.array([len(one) for one in logits])
+    return np.asarray(np.add.reduceat(softmax, starts) / counts)
+
+
+def fit_shift(truth: Truth, logits: SliceLogits) -> tuple[float, float]:
+    """Return shift and temperature with the smallest log loss together.
+
+    With them 0.5 lies where both classes are as likely, so that the cut-offs of the
+    stages and the probabilities of the diseases agree.
+    """
+    fitted = []
+    for shift in _SHIFTS:
+        scores = patient_scores(logits, shift)
+        temperature = fit_temperature(truth, scores)
+        loss = _balanced_loss(truth, scores, temperature)
+        # Of equally good shifts the smallest.
+        fitted.append((round(loss, 9), abs(shift), shift, temperature))
+    _, _, shift, temperature = min(fitted)
+    return float(round(shift, 4)), temperature
 
 
 def fit_temperature(truth: Truth, scores: Scores) -> float:
     """Return the temperature with the smallest log loss, each class weighing half."""
-    losses = []
-    is_one = truth == 1
-    for temperature in _TEMPERATURES:
-        calibrated = np.clip(apply_temperature(scores, temperature), _TINY, 1 - _TINY)
-        ones, zeros = calibrated[is_one], calibrated[~is_one]
-        losses.append(-np.log(ones).mean() - np.log(1.0 - zeros).mean())
+    losses = [_balanced_loss(truth, scores, one) for one in _TEMPERATURES]
     return float(round(_TEMPERATURES[int(np.argmin(losses))], 4))
+
+
+def _balanced_loss(truth: Truth, scores: Scores, temperature: float) -> float:
+    calibrated = np.clip(apply_temperature(scores, temperature), _TINY, 1 - _TINY)
+    ones, zeros = calibrated[truth == 1], calibrated[truth != 1]
+    return float(-np.log(ones).mean() - np.log(1.0 - zeros).mean())
 
 
 def apply_temperature(scores: Scores, temperature: float) -> Scores:
@@ -83,8 +128,8 @@ def apply_temperature(scores: Scores, temperature: float) -> Scores:
 def youden_cut_off(truth: Truth, scores: Scores) -> float:
     """Return the cut-off with the largest sensitivity plus specificity.
 
-    Candidates lie half-way between neighbouring scores. Of equally good ones the
-    middle of the one nearest to 0.5 is taken.
+    Candidates lie half-way between neighbouring scores. Of those within 0.02 of the
+    best the one nearest to 0.5 is taken.
 
     Returns:
         0.15 to 0.85.
@@ -94,7 +139,7 @@ def youden_cut_off(truth: Truth, scores: Scores) -> float:
     candidates = np.clip(candidates, _LOWEST_CUT_OFF, 1.0 - _LOWEST_CUT_OFF)
     ones, zeros = scores[truth == 1], scores[truth == 0]
     youden = [(ones >= cut).mean() + (zeros < cut).mean() for cut in candidates]
-    best = candidates[np.isclose(youden, max(youden))]
+    best = candidates[np.asarray(youden) >= max(youden) - _CHANCE]
     return float(round(best[int(np.argmin(np.abs(best - 0.5)))], 4))
 
 

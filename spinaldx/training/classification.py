@@ -16,6 +16,7 @@ from spinaldx.training.augmentation import (
     resample,
 )
 from spinaldx.training.cache import SeriesCache
+from spinaldx.training.calibration import patient_scores
 from spinaldx.training.losses import classification_loss
 from spinaldx.training.options import ClassifierOptions
 
@@ -149,33 +150,34 @@ class ClassificationObjective:
 
     def validate(self, network: nn.Module) -> tuple[float, ...]:
         """Return minus the log loss of the validation patients, and their AUC."""
-        scores = self.score_patients(network, self.validation)
-        known = [one for one in self.validation if one.case in scores]
-        if not known:
+        truth, logits = self.slice_logits(network, self.validation)
+        if not logits:
             return (0.0, 0.5)
-        positive = np.array([scores[one.case] for one in known])
-        truth = np.array([class_of(self.task, one.diagnosis) for one in known])
+        positive = patient_scores(logits)
         return -log_loss(truth, positive), area_under_curve(truth, positive)
 
-    def score_patients(
+    def slice_logits(
         self, network: nn.Module, patients: Sequence[CropSample]
-    ) -> dict[str, float]:
-        """Return the mean softmax of class 1 over each patient's slices.
+    ) -> tuple[NDArray[np.intp], list[NDArray[np.float64]]]:
+        """Return each patient's class, and the logits of the slices.
 
         The network's masks are used where it found the lesion, else a person's.
         Patients outside the task are left out.
-        """
-        scores = {}
-        for patient in patients:
-            if class_of(self.task, patient.diagnosis) is None:
-                continue
-            sets = patient.predicted or patient.truth
-            parts = [self._softmax(network, one) for one in sets]
-            if parts:
-                scores[patient.case] = float(np.concatenate(parts).mean())
-        return scores
 
-    def _softmax(self, network: nn.Module, crops: CropSet) -> NDArray[np.float64]:
+        Returns:
+            (N,) 0 or 1, and N arrays: logit of class 1 minus that of class 0.
+        """
+        classes, logits = [], []
+        for patient in patients:
+            number = class_of(self.task, patient.diagnosis)
+            sets = patient.predicted or patient.truth
+            if number is not None and sets:
+                parts = [self._logits(network, one) for one in sets]
+                classes.append(number)
+                logits.append(np.concatenate(parts))
+        return np.array(classes, dtype=np.intp), logits
+
+    def _logits(self, network: nn.Module, crops: CropSet) -> NDArray[np.float64]:
         stored = self.cache.read(crops.key, "crops")
         parts = []
         for start in range(0, crops.count, _VALIDATION_BATCH):
@@ -183,8 +185,8 @@ class ClassificationObjective:
             placed = torch.from_numpy(part).to(
                 self.device, memory_format=torch.channels_last
             )
-            softmax = torch.softmax(network(placed).float(), dim=1)[:, 1]
-            parts.append(softmax.cpu().numpy().astype(np.float64))
+            two = network(placed).float().cpu().numpy().astype(np.float64)
+            parts.append(two[:, 1] - two[:, 0])
         return np.concatenate(parts)
 
     def _draw_crop(

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -25,7 +24,6 @@ from spinaldx.training.cases import Patient
 from spinaldx.training.classification import (
     ClassificationObjective,
     CropSample,
-    class_of,
 )
 from spinaldx.training.compute import Machine, on_device
 from spinaldx.training.inference import SegmentationInTraining
@@ -45,6 +43,8 @@ _PREDICTED_SHARES = {
 
 # Validation during training looks at so many patients at most, of all diagnoses.
 _WATCHED_PATIENTS = 24
+
+_LAST_BIAS = "classifier.bias"
 
 State = Mapping[str, Tensor]
 
@@ -131,6 +131,8 @@ class Run:
             part: rounded_to_half(self._network(part, trained).state_dict())
             for part in (SEGMENTATION, *(task.value for task in Task))
         }
+        for task, decision in decisions.items():
+            states[task.value] = shifted(states[task.value], decision.shift)
         return Learned(states, trained, mask, decisions)
 
     def _train_segmentation(self) -> Trained:
@@ -229,7 +231,7 @@ class Run:
         if self.start.bundle is None:
             return dict.fromkeys(Task, Decision(margin=0.5))
         return {
-            task: Decision(part.temperature, part.cut_off, part.margin)
+            task: Decision(0.0, part.temperature, part.cut_off, part.margin)
             for task, part in self.start.bundle.classifiers.items()
         }
 
@@ -287,10 +289,8 @@ class Run:
             crops[one.name] for one in self.cohort.held_out if one.name in crops
         ]
         with torch.no_grad():
-            scores = objective.score_patients(network, patients)
-        known = [one for one in patients if one.case in scores]
-        truth = np.array([class_of(objective.task, one.diagnosis) for one in known])
-        return fit_decision(truth, np.array([scores[one.case] for one in known]))
+            truth, logits = objective.slice_logits(network, patients)
+        return fit_decision(truth, logits)
 
     def _watched(self, what: str, patients: Sequence[Patient]) -> Iterator[Patient]:
         for done, patient in enumerate(patients):
@@ -307,6 +307,12 @@ def rounded_to_half(state: State) -> dict[str, Tensor]:
         else tensor
         for name, tensor in state.items()
     }
+
+
+def shifted(state: State, shift: float) -> dict[str, Tensor]:
+    """Add a shift to a classifier's logit: half to one class, half from the other."""
+    half = torch.tensor([-shift / 2, shift / 2])
+    return {**state, _LAST_BIAS: state[_LAST_BIAS] + half}
 
 
 def digest_of(state: State) -> str:

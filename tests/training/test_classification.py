@@ -134,7 +134,14 @@ class TestValidate:
     def test_patients_of_other_tasks_are_left_out(self, cache, everybody):
         made = objective(cache, everybody, Task.MS_VS_NMOSD)
 
-        assert set(made.score_patients(Level(), everybody)) == {"ms", "nmosd"}
+        truth, logits = made.slice_logits(Level(), everybody)
+
+        asked = [
+            one for one in everybody if one.diagnosis in (Disease.MS, Disease.NMOSD)
+        ]
+        assert truth.tolist() == [one.diagnosis is Disease.NMOSD for one in asked]
+        counts = [sum(part.count for part in one.predicted) for one in asked]
+        assert [len(one) for one in logits] == counts
 
     def test_nobody_gives_no_figure(self, cache, everybody):
         made = objective(cache, everybody)

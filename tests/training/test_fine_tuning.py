@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from training_cases import Listener, read_table, tiny_request, write_cohort, write_table
 
 from spinaldx.cascade import run_case
@@ -16,6 +17,7 @@ from spinaldx.models import load_bundle, open_networks, verify_bundle
 from spinaldx.records import Task
 from spinaldx.study import read_cases
 from spinaldx.training import pipeline
+from spinaldx.training.calibration import Decision
 from spinaldx.training.cases import read_volume
 from spinaldx.training.fine_tuning import check_table, fine_tune
 from spinaldx.training.options import (
@@ -132,6 +134,28 @@ class TestStages:
         rates = (tmp_path / "out" / "history.csv").read_text()
 
         assert "ms_vs_nmosd" in rates
+
+    def test_a_fitted_shift_is_in_the_weights(self, finished):
+        state = {"classifier.bias": torch.tensor([1.0, 2.0]), "other": torch.ones(1)}
+        moved = pipeline.shifted(state, 0.5)
+
+        assert moved["classifier.bias"].tolist() == [0.75, 2.25]
+        assert moved["other"] is state["other"]
+        assert state["classifier.bias"].tolist() == [1.0, 2.0]
+
+    def test_the_bundle_answers_as_it_was_fitted(self, cohort, tmp_path, monkeypatch):
+        fitted = Decision(shift=60.0, cut_off=0.4, patients=9)
+        monkeypatch.setattr(pipeline, "fit_decision", lambda *_: fitted)
+        fine_tune(tiny_request(cohort, tmp_path / "out"), Listener())
+        bundle = load_bundle(tmp_path / "out")
+        networks = open_networks(bundle, "cpu", "fp32")
+        crops = np.random.default_rng(0).random((2, 3, *bundle.crop.shape))
+
+        for task in Task:
+            logits = networks.classify(task, crops.astype(np.float32)).logits
+            # So much is far more than an hour of training gives, let alone seconds.
+            assert (logits[:, 1] - logits[:, 0] > 30).all()
+        networks.close()
 
     def test_untrained_classifiers_decide_nothing(self, cohort, finished, tmp_path):
         bundle = self.tune(cohort, finished, tmp_path, Stage.SEGMENTATION, "scratch")
