@@ -2,7 +2,8 @@
 
 Prints, for one bundle: cord Dice and false lesion volume on the healthy scans, Dice
 on the painted lesion, false lesions on the lumbar slices, and Dice by disease and
-contrast for lesions that this script paints into the two scans with cord masks. The
+contrast for lesions that this script paints into the two scans with cord masks, with
+the classes that they are given. The
 painting shares no code with the simulator. It is a check on healthy cords with painted
 lesions, not evidence about patients.
 
@@ -11,6 +12,7 @@ lesions, not evidence about patients.
 
 import argparse
 import json
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,9 +21,10 @@ import numpy as np
 from matplotlib import image as reader
 from scipy import ndimage
 
+from spinaldx.cascade import run_case
 from spinaldx.cli.options import DEFAULT_WEIGHTS
 from spinaldx.models import Bundle, Networks, find_bundle, open_networks
-from spinaldx.records import Volume
+from spinaldx.records import Disease, Prediction, Volume
 from spinaldx.stages.lesions import LesionOptions
 from spinaldx.stages.marking import mark_lesions
 from spinaldx.stages.segmentation import SegmentationOptions, segment
@@ -187,10 +190,17 @@ def lumbar(bundle: Bundle, networks: Networks) -> dict[str, float]:
     return {"slices": len(clean), "without_lesion": round(float(np.mean(clean)), 3)}
 
 
+DEMYELINATION = (Disease.MS, Disease.NMOSD)
+
+Answers = list[tuple[str, str, Prediction]]
+
+
 def painted(
     bundle: Bundle, networks: Networks, repeats: int
-) -> dict[str, dict[str, float]]:
+) -> tuple[dict[str, dict[str, float]], Answers]:
+    """Return Dice by kind and contrast, and kind, contrast and answer of each."""
     rows: dict[str, dict[str, float]] = {}
+    answers: Answers = []
     scans = []
     for name in HEALTHY[:2]:
         folder = DATA / "real_t2w" / name
@@ -208,10 +218,44 @@ def painted(
                     image, soft = paint(voxels, cord, kind, ratio, seed)
                     slabs, place = to_slabs(image, affine)
                     truth = to_slabs(soft, affine)[0] > 0.5
-                    lesion, _ = run(slabs, place, bundle, networks)
+                    volume = Volume(slabs.astype(np.float32), place, "check")
+                    result = run_case("check", [volume], networks, bundle)
+                    answers.append((kind, name, result.prediction))
+                    lesion = result.series[0].mask.labels > 0
                     scores.append(dice(lesion, truth))
             rows[kind][name] = round(float(np.mean(scores)), 3)
-    return rows
+    return rows, answers
+
+
+def classes(answers: Answers) -> dict[str, float | int | dict[str, int]]:
+    """Judge the answers at the contrast of the literature; a missed lesion is wrong.
+
+    ``most_probable`` asks for the largest of the four probabilities, which an answer
+    of ``indeterminate`` has too; the other shares ask for the answer itself.
+    """
+    judged = [one for one in answers if one[1] == AS_PUBLISHED]
+    right, likely, group, scores = [], [], [], []
+    for kind, _, prediction in judged:
+        right.append(prediction.diagnosis.value == kind)
+        by_name = prediction.probabilities
+        top = max(by_name, key=lambda name: by_name[name]) if by_name else None
+        likely.append(top is not None and top.value == kind)
+        is_demyelination = Disease(kind) in DEMYELINATION
+        group.append(top is not None and (top in DEMYELINATION) == is_demyelination)
+        if prediction.stages:
+            scores.append((is_demyelination, prediction.stages[0].positive_probability))
+    ones = [score for is_one, score in scores if is_one]
+    zeros = [score for is_one, score in scores if not is_one]
+    pairs = [(a > b) + (a == b) / 2 for a in ones for b in zeros]
+    said = Counter(f"{kind}: {p.diagnosis.value}" for kind, _, p in judged)
+    return {
+        "lesions": len(judged),
+        "answer_right": round(float(np.mean(right)), 3),
+        "most_probable_right": round(float(np.mean(likely)), 3),
+        "tumour_or_demyelination_right": round(float(np.mean(group)), 3),
+        "auc_of_those_found": round(float(np.mean(pairs)), 3) if pairs else 0.0,
+        "answers": dict(sorted(said.items())),
+    }
 
 
 def main() -> None:
@@ -227,8 +271,9 @@ def main() -> None:
         "healthy": healthy(bundle, networks),
         "fake_lesion": fake_lesion(bundle, networks),
         "lumbar": lumbar(bundle, networks),
-        "painted_dice": painted(bundle, networks, arguments.repeats),
     }
+    scores, answers = painted(bundle, networks, arguments.repeats)
+    result |= {"painted_dice": scores, "painted_classes": classes(answers)}
     text = json.dumps(result, indent=2)
     print(text)
     if arguments.out:
