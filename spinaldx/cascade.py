@@ -123,6 +123,7 @@ class _Marked:
     mask: Mask
     cord: MainCord | None = None
     segmentation: Segmentation | None = None
+    left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -165,7 +166,7 @@ class _Cascade:
     def _mark(self, volume: Volume) -> _Marked:
         segmentation = self._segment(volume)
         marked = mark_lesions(segmentation, volume, self._lesion_options())
-        return _Marked(marked.mask, marked.cord, segmentation)
+        return _Marked(marked.mask, marked.cord, segmentation, marked.left_out)
 
     def _adopt(self, volume: Volume, drawn: Mask) -> _Marked:
         mask = number_lesions(drawn, volume)
@@ -198,4 +199,8 @@ def _origin_flags(marked: _Marked) -> tuple[QualityFlag, ...]:
     elif marked.cord is not None and not marked.cord.voxels.any():
         message = "No spinal cord was found, so nothing could be marked on it."
         flags.append(QualityFlag("cord_not_found", message))
+    if marked.left_out:
+        what = "1 mark was" if marked.left_out == 1 else f"{marked.left_out} marks were"
+        message = f"{what} left out as fluid beside the cord, or as bright as the cord."
+        flags.append(QualityFlag("marks_left_out", message, needs_review=False))
     return tuple(flags)

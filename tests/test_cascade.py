@@ -12,6 +12,7 @@ from phantoms import (
 )
 
 import spinaldx
+from spinaldx import cascade
 from spinaldx.cascade import CascadeOptions, run_case
 from spinaldx.errors import GeometryError, NoUsableSeriesError
 from spinaldx.models import MultiResUNetSpec
@@ -134,6 +135,22 @@ class TestFlags:
 
         assert result.prediction.diagnosis is Diagnosis.NO_LESION
         assert codes(result) == ["cord_not_found"]
+
+    @pytest.mark.parametrize(
+        ("count", "text"), [(0, None), (1, "1 mark was"), (3, "3 marks were")]
+    )
+    def test_marks_left_out_are_counted(self, monkeypatch, count, text):
+        real = cascade.mark_lesions
+        monkeypatch.setattr(
+            cascade,
+            "mark_lesions",
+            lambda *given: replace(real(*given), left_out=count),
+        )
+        flags = run(DISEASED.volume).all_flags
+
+        assert [flag.code for flag in flags] == ["marks_left_out"] * bool(count)
+        assert not any(flag.needs_review for flag in flags)
+        assert all(flag.message.startswith(text) for flag in flags)
 
     def test_a_lesion_at_the_edge(self):
         reaching = spine_phantom(rows=(55, 64)).volume

@@ -19,10 +19,13 @@ class Marking:
     Attributes:
         mask: Its lesions, numbered.
         cord: Its main cord; None when the network gives no cord.
+        left_out: How many marks on the cord were taken for fluid beside it or for the
+            cord's own brightness.
     """
 
     mask: Mask
     cord: MainCord | None
+    left_out: int = 0
 
 
 def find_cord(segmentation: Segmentation, volume: Volume) -> MainCord | None:
@@ -55,13 +58,15 @@ def mark_lesions(
         cord=cord.voxels if cord else None,
         reach=cord.reach if cord else None,
     )
+    found = int(mask.labels.max(initial=0))
     if cord and options.needs_cord:
         mask = _central(mask, cord, volume, options)
     if cord and options.needs_cord and options.min_contrast > 0:
         mask = _plausible(mask, cord.voxels, volume, options)
+    left_out = found - int(mask.labels.max(initial=0))
     if cord and options.needs_cord and options.grows:
         mask = _grown(mask, cord, segmentation, volume)
-    return Marking(mask, cord)
+    return Marking(mask, cord, left_out)
 
 
 def _central(

@@ -32,6 +32,8 @@ class TestMarkLesions:
 
         np.testing.assert_array_equal(marking.mask.labels, boxes(LESION) > 0)
         np.testing.assert_array_equal(marking.cord.voxels, boxes(CORD) > 0)
+        # The fluid never was on the cord.
+        assert marking.left_out == 0
 
     def test_the_cord_is_that_of_find_cord(self):
         found = Segmentation(boxes(LESION, FLUID), boxes(CORD, FLUID))
@@ -96,9 +98,10 @@ class TestFaintMarks:
         voxels[boxes(LESION) > 0] = 150.0
         scan = Volume(voxels, VOLUME.affine_ras, "two")
         found = Segmentation(boxes(LESION, second), cord)
-        labels = mark_lesions(found, scan, LesionOptions()).mask.labels
+        marking = mark_lesions(found, scan, LesionOptions())
 
-        np.testing.assert_array_equal(labels, boxes(LESION) > 0)
+        np.testing.assert_array_equal(marking.mask.labels, boxes(LESION) > 0)
+        assert marking.left_out == 1
 
 
 class TestLateralMarks:
