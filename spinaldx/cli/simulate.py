@@ -35,6 +35,14 @@ def simulate(
     noise: Annotated[
         float, typer.Option(min=0.0, max=5.0, help="Of the images, 1 as usual.")
     ] = 1.0,
+    swelling: Annotated[
+        float,
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            help="Of the cord around a lesion, 1 as usual; 0 leaves it as it was.",
+        ),
+    ] = 1.0,
     file_format: Annotated[
         FileFormat, typer.Option("--format", help="NIfTI files, or DICOM studies.")
     ] = FileFormat.NIFTI,
@@ -52,7 +60,9 @@ def simulate(
     from spinaldx.simulation import cohort  # noqa: PLC0415 - imports scipy
     from spinaldx.simulation.patient import PatientOptions  # noqa: PLC0415 - as above
 
-    chosen = PatientOptions(contrast_factor=contrast, noise_factor=noise)
+    chosen = PatientOptions(
+        contrast_factor=contrast, noise_factor=noise, swelling_factor=swelling
+    )
     with progress.bar("Simulating", patients, quiet=quiet) as advance:
         table = cohort.simulate_cohort(
             out,

@@ -91,9 +91,21 @@ def depth_mm(body: Body, points: Points, wobble: Float32Array) -> Float32Array:
 
 
 def draw_lesions(
-    rng: np.random.Generator, plan: CasePlan, spine: Spine, contrast_factor: float
+    rng: np.random.Generator,
+    plan: CasePlan,
+    spine: Spine,
+    contrast_factor: float,
+    swelling_factor: float = 1.0,
 ) -> tuple[Lesions, Spine]:
     """Draw the planned lesions and make room for them.
+
+    Args:
+        rng: Source of chance; asked for the same numbers whatever the factors.
+        plan: Disease, volume and the rest of the patient.
+        spine: Before the lesions.
+        contrast_factor: Of lesion to cord, relative to what is drawn.
+        swelling_factor: Of the cord, relative to what is drawn; at 0 it stays as wide
+            as it was, and a lesion that would need more room is smaller.
 
     Returns:
         The lesions, and the spine with cord and sac widened where needed.
@@ -108,6 +120,8 @@ def draw_lesions(
     bodies: list[Body] = []
     for extent, share in zip(extents, shares, strict=True):
         recipe = draw_recipe(rng, plan.disease, extent, _section(spine, extent))
+        most = 1 + (recipe.most_swelling - 1) * swelling_factor
+        recipe = replace(recipe, most_swelling=most)
         sized = _scale_to_volume(recipe, spine, 1000 * plan.volume_ml * share)
         spine = _make_room(spine, sized)
         bodies.extend(_with_contrast(sized.bodies, contrast_factor))

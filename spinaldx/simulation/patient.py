@@ -39,6 +39,9 @@ class PatientOptions:
         noise_factor: Noise relative to what would have been drawn.
         contrast_factor: Lesion-to-cord contrast (ratio minus 1) relative to what
             would have been drawn.
+        swelling_factor: Swelling of the cord around a lesion (width over normal width,
+            minus 1) relative to what could have been drawn. Tumours that hardly swell
+            the cord are rare; networks that met none take them for inflammation.
     """
 
     disease: Disease | None = None
@@ -50,6 +53,7 @@ class PatientOptions:
     slice_mm: float | None = None
     noise_factor: float = 1.0
     contrast_factor: float = 1.0
+    swelling_factor: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,7 +119,9 @@ def simulate_patient(
     person, build, stations = _generators(seed)
     plan = _draw_case(person, chosen)
     spine = draw_spine(build, plan.age, plan.sex)
-    lesions, spine = draw_lesions(build, plan, spine, chosen.contrast_factor)
+    lesions, spine = draw_lesions(
+        build, plan, spine, chosen.contrast_factor, chosen.swelling_factor
+    )
     anatomy = Anatomy(
         spine=spine,
         lesions=lesions,

@@ -149,6 +149,19 @@ class TestDrawing:
         assert (after.cord_p <= after.sac_p + 1e-3).all()
         assert (after.sac_p >= before.sac_p - 1e-3).all()
 
+    @pytest.mark.parametrize(
+        "disease", [Disease.EPENDYMOMA, Disease.ASTROCYTOMA, Disease.NMOSD]
+    )
+    def test_without_swelling_the_cord_stays_as_wide_as_it_was(self, disease):
+        plan = CasePlan(disease, 40, "F", "cervical", 1, 3, 6.0)
+        before = spine_of()
+        lesions, after = draw_lesions(np.random.default_rng(8), plan, before, 1.0, 0.0)
+        has_cord = before.cord_p >= 2
+
+        assert lesions.bodies
+        np.testing.assert_allclose(after.cord_p[has_cord], before.cord_p[has_cord])
+        np.testing.assert_allclose(after.cord_u[has_cord], before.cord_u[has_cord])
+
     def test_contrast_factor_scales_what_lies_above_the_cord(self):
         plan = CasePlan(Disease.MS, 40, "F", "cervical", 1, 1, 0.5)
         bodies = [
