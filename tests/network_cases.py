@@ -7,7 +7,7 @@ from spinaldx.models.specs import DenseNetSpec, MultiResUNetSpec, expected_tenso
 SEGMENTERS = {
     "reference": MultiResUNetSpec(base_width=6, levels=3),
     "shipped": MultiResUNetSpec(
-        base_width=8, levels=4, stem=2, channel_multiple=8, head="bias"
+        3, base_width=8, levels=4, stem=2, channel_multiple=8, head="bias"
     ),
     "one output": MultiResUNetSpec(outputs=("lesion",), base_width=4, levels=2, stem=3),
 }
