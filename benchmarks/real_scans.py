@@ -24,10 +24,11 @@ from scipy import ndimage
 from spinaldx.cascade import run_case
 from spinaldx.cli.options import DEFAULT_WEIGHTS
 from spinaldx.models import Bundle, Networks, find_bundle, open_networks
-from spinaldx.records import Disease, Prediction, Volume
+from spinaldx.records import Disease, Prediction, Task, Volume
 from spinaldx.stages.lesions import LesionOptions
 from spinaldx.stages.marking import mark_lesions
 from spinaldx.stages.segmentation import SegmentationOptions, segment
+from spinaldx.training.classification import area_under_curve, class_of
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 HEALTHY = ("errsm_11", "errsm_18", "errsm_20")
@@ -190,7 +191,7 @@ def lumbar(bundle: Bundle, networks: Networks) -> dict[str, float]:
     return {"slices": len(clean), "without_lesion": round(float(np.mean(clean)), 3)}
 
 
-DEMYELINATION = (Disease.MS, Disease.NMOSD)
+FIRST = Task.TUMOUR_VS_DEMYELINATION
 
 Answers = list[tuple[str, str, Prediction]]
 
@@ -230,8 +231,8 @@ def painted(
 def classes(answers: Answers) -> dict[str, float | int | dict[str, int]]:
     """Judge the answers at the contrast of the literature; a missed lesion is wrong.
 
-    ``most_probable`` asks for the largest of the four probabilities, which an answer
-    of ``indeterminate`` has too; the other shares ask for the answer itself.
+    ``answer_right`` asks for the answer itself, the other shares for the largest of the
+    four probabilities, which an answer of ``indeterminate`` has too.
     """
     judged = [one for one in answers if one[1] == AS_PUBLISHED]
     right, likely, group, scores = [], [], [], []
@@ -240,20 +241,18 @@ def classes(answers: Answers) -> dict[str, float | int | dict[str, int]]:
         by_name = prediction.probabilities
         top = max(by_name, key=lambda name: by_name[name]) if by_name else None
         likely.append(top is not None and top.value == kind)
-        is_demyelination = Disease(kind) in DEMYELINATION
-        group.append(top is not None and (top in DEMYELINATION) == is_demyelination)
+        side = class_of(FIRST, Disease(kind))
+        group.append(top is not None and class_of(FIRST, top) == side)
         if prediction.stages:
-            scores.append((is_demyelination, prediction.stages[0].positive_probability))
-    ones = [score for is_one, score in scores if is_one]
-    zeros = [score for is_one, score in scores if not is_one]
-    pairs = [(a > b) + (a == b) / 2 for a in ones for b in zeros]
+            scores.append((side, prediction.stages[0].positive_probability))
+    found, positive = np.array(scores, dtype=np.float64).reshape(-1, 2).T
     said = Counter(f"{kind}: {p.diagnosis.value}" for kind, _, p in judged)
     return {
         "lesions": len(judged),
         "answer_right": round(float(np.mean(right)), 3),
         "most_probable_right": round(float(np.mean(likely)), 3),
         "tumour_or_demyelination_right": round(float(np.mean(group)), 3),
-        "auc_of_those_found": round(float(np.mean(pairs)), 3) if pairs else 0.0,
+        "auc_of_those_found": round(area_under_curve(found, positive), 3),
         "answers": dict(sorted(said.items())),
     }
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Train the weights that ship, from nothing, with fixed seeds. Three to four hours on two cores.
+# Train the weights that ship, from nothing, with fixed seeds. About four hours on two
+# cores by estimate: it was never run in one go.
 #
 #   benchmarks/train_weights.sh WORK
 #

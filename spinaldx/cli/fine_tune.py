@@ -97,7 +97,7 @@ def fine_tune(
         int,
         typer.Option(
             min=0,
-            metavar="0|1|3",
+            metavar="0|1|3|5|7",
             help="Neighbouring slices that the segmentation network sees at once; 0 "
             "leaves it as it is.",
         ),

@@ -44,5 +44,4 @@ def with_neighbours(
         repeated.
     """
     places = np.add.outer(np.asarray(wanted, dtype=np.intp), offsets)
-    held = np.clip(places, 0, len(stack) - 1).astype(np.intp)
-    return np.asarray(stack[held], dtype=np.float32)
+    return np.asarray(stack[np.clip(places, 0, len(stack) - 1)], dtype=np.float32)

@@ -84,7 +84,8 @@ def patient_scores(logits: SliceLogits, shift: float = 0.0) -> Scores:
     if not logits:
         return np.zeros(0)
     starts = np.cumsum([0, *(len(one) for one in logits[:-1])])
-    softmax = 1.0 / (1.0 + np.exp(-np.concatenate(logits) - shift))
+    # Without overflow on either side.
+    softmax = np.exp(-np.logaddexp(0.0, -np.concatenate(logits) - shift))
     counts = np.array([len(one) for one in logits])
     return np.asarray(np.add.reduceat(softmax, starts) / counts)
 

@@ -214,14 +214,16 @@ def _shown(interval: Interval | None) -> str:
 
 
 def _decisions(bundle: Bundle, facts: RunFacts) -> str:
-    lines = ["| task | cut-off | margin | temperature | fitted on |", "|---" * 5 + "|"]
+    names = ("task", "shift", "cut-off", "margin", "temperature", "fitted on")
+    lines = [f"| {' | '.join(names)} |", "|---" * len(names) + "|"]
     for task, part in bundle.classifiers.items():
         fitted = facts.decisions.get(task.value)
         patients = (
             "the bundle before" if fitted is None else f"{fitted.patients} patients"
         )
         lines.append(
-            f"| {task.value} | {part.cut_off:.3f} | {part.margin:.3f} | "
+            f"| {task.value} | {'-' if fitted is None else f'{fitted.shift:.2f}'} | "
+            f"{part.cut_off:.3f} | {part.margin:.3f} | "
             f"{part.temperature:.2f} | {patients} |"
         )
     mask = bundle.segmentation

@@ -27,7 +27,7 @@ class SegmentationInTraining:
     precision: str = "fp32"
 
     def segment(self, slices: Float32Array) -> Float32Array:
-        """Return probabilities (N, outputs, H, W) of (N, 1, H, W) slices."""
+        """Return probabilities (N, outputs, H, W) of (N, C, H, W) slices."""
         placed = torch.from_numpy(np.ascontiguousarray(slices)).to(
             self.device, memory_format=torch.channels_last
         )

@@ -61,6 +61,9 @@ class TestPatientScores:
 
         assert scores == pytest.approx([(0.75 + 0.9) / 2])
 
+    def test_certain_slices_do_not_overflow(self):
+        assert patient_scores([np.array([-2000.0, 2000.0])]) == pytest.approx([0.5])
+
     def test_nobody(self):
         assert patient_scores([]).shape == (0,)
 

@@ -29,7 +29,7 @@ FACTS = RunFacts(
     trained={},
     verdict=VERDICT,
     machine=Machine("cpu", "fp32", 2),
-    decisions={Task.MS_VS_NMOSD.value: Decision(patients=9)},
+    decisions={Task.MS_VS_NMOSD.value: Decision(shift=-0.35, patients=9)},
     options={"seed": 3},
     table_sha256="0" * 64,
     old="phantom-v1 1.0",
@@ -51,7 +51,8 @@ class TestWriteCard:
         assert "Status: promoted" in card
 
     def test_says_what_decisions_rest_on(self, card):
-        assert "| ms_vs_nmosd | 0.500 | 0.050 | 1.00 | 9 patients |" in card
+        assert "| ms_vs_nmosd | -0.35 | 0.500 | 0.050 | 1.00 | 9 patients |" in card
+        assert "| tumour_vs_demyelination | - | " in card
         assert "the bundle before" in card
 
     def test_has_the_ethics_statement(self, card):
