@@ -43,6 +43,12 @@ def simulate(
             help="Of the cord around a lesion, 1 as usual; 0 leaves it as it was.",
         ),
     ] = 1.0,
+    plain: Annotated[
+        bool,
+        typer.Option(
+            "--plain", help="Lesions without cysts, caps, oedema and bright spots."
+        ),
+    ] = False,
     file_format: Annotated[
         FileFormat, typer.Option("--format", help="NIfTI files, or DICOM studies.")
     ] = FileFormat.NIFTI,
@@ -61,7 +67,10 @@ def simulate(
     from spinaldx.simulation.patient import PatientOptions  # noqa: PLC0415 - as above
 
     chosen = PatientOptions(
-        contrast_factor=contrast, noise_factor=noise, swelling_factor=swelling
+        contrast_factor=contrast,
+        noise_factor=noise,
+        swelling_factor=swelling,
+        signs=not plain,
     )
     with progress.bar("Simulating", patients, quiet=quiet) as advance:
         table = cohort.simulate_cohort(

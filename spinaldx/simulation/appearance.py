@@ -6,8 +6,8 @@ where it gives none they are this simulator's own choice. All are broad on
 purpose: no sign belongs to one disease alone.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TypedDict
 
@@ -55,6 +55,8 @@ class Body:
         look: Surface and texture.
         pushes: Whether the cord swells to make room for it.
         follows: 1 when its offset grows with its section, 0 when it stays.
+        is_sign: Whether it is a sign (cyst, cap, oedema, bright spot), not the lesion
+            itself.
     """
 
     centre_mm: float
@@ -69,6 +71,7 @@ class Body:
     look: Look
     pushes: bool = True
     follows: float = 0.0
+    is_sign: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +106,37 @@ def draw_recipe(
         Bodies whose union reaches over the extent.
     """
     return _RECIPES[disease](rng, extent, section)
+
+
+def without_signs(recipe: Recipe) -> Recipe:
+    """Leave the lesion itself, drawn out to where the signs reached along the canal.
+
+    Args:
+        recipe: One lesion.
+
+    Returns:
+        The bodies that are no signs, at least one.
+    """
+    kept = [body for body in recipe.bodies if not body.is_sign]
+    low, high = _reach(recipe.bodies)
+    old_low, old_high = _reach(kept)
+    scale = (high - low) / (old_high - old_low)
+    drawn_out = (
+        replace(
+            body,
+            centre_mm=low + (body.centre_mm - old_low) * scale,
+            half_mm=body.half_mm * scale,
+        )
+        for body in kept
+    )
+    return replace(recipe, bodies=tuple(drawn_out))
+
+
+def _reach(bodies: Sequence[Body]) -> Extent:
+    return (
+        min(body.centre_mm - body.half_mm for body in bodies),
+        max(body.centre_mm + body.half_mm for body in bodies),
+    )
 
 
 def _chance(rng: np.random.Generator, share: float) -> bool:
@@ -181,6 +215,7 @@ def _polar_cysts(
             margin_mm=rng.uniform(0.4, 1.2),
             ratio=_cyst_ratio(rng),
             look=_look(rng, rng.uniform(0.0, 0.12), 0.05),
+            is_sign=True,
         )
         cysts.append(body)
         low, high = (low + part * 0.8, high) if is_top else (low, high - part * 0.8)
@@ -199,6 +234,7 @@ def _syrinx(
         margin_mm=0.6,
         ratio=_cyst_ratio(rng),
         look=_look(rng, rng.uniform(0.05, 0.25), 0.05),
+        is_sign=True,
     )
     return [body]
 
@@ -220,6 +256,7 @@ def _inner_cysts(
                 margin_mm=rng.uniform(0.4, 1.5),
                 ratio=_cyst_ratio(rng),
                 look=_look(rng, 0.1, 0.1),
+                is_sign=True,
                 follows=1.0,
             )
         )
@@ -243,6 +280,7 @@ def _caps(
                 margin_mm=0.8,
                 ratio=float(rng.uniform(0.15, 0.55)),
                 look=_look(rng, 0.15, 0.2),
+                is_sign=True,
                 pushes=False,
             )
         )
@@ -258,6 +296,7 @@ def _oedema(
         margin_mm=rng.uniform(1.0, 3.5),
         ratio=float(1 + max(solid - 1, 0.2) * rng.uniform(0.4, 1.0)),
         look=_look(rng, rng.uniform(0.05, 0.25), 0.15),
+        is_sign=True,
     )
     return [body]
 
@@ -429,6 +468,7 @@ def _spots(rng: np.random.Generator, extent: Extent, section: Section) -> list[B
                 margin_mm=rng.uniform(0.4, 1.2),
                 ratio=float(rng.uniform(1.7, 2.8)),
                 look=_look(rng, 0.1, 0.1),
+                is_sign=True,
                 pushes=False,
             )
         )

@@ -12,7 +12,13 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
 from spinaldx.records import Disease, Float32Array
-from spinaldx.simulation.appearance import Body, Look, Recipe, draw_recipe
+from spinaldx.simulation.appearance import (
+    Body,
+    Look,
+    Recipe,
+    draw_recipe,
+    without_signs,
+)
 from spinaldx.simulation.population import (
     CROSSING_LEVEL,
     LOCATION_LEVELS,
@@ -96,6 +102,8 @@ def draw_lesions(
     spine: Spine,
     contrast_factor: float,
     swelling_factor: float = 1.0,
+    *,
+    signs: bool = True,
 ) -> tuple[Lesions, Spine]:
     """Draw the planned lesions and make room for them.
 
@@ -106,6 +114,7 @@ def draw_lesions(
         contrast_factor: Of lesion to cord, relative to what is drawn.
         swelling_factor: Of the cord, relative to what is drawn; at 0 it stays as wide
             as it was, and a lesion that would need more room is smaller.
+        signs: Whether lesions have cysts, caps, oedema and bright spots.
 
     Returns:
         The lesions, and the spine with cord and sac widened where needed.
@@ -122,6 +131,7 @@ def draw_lesions(
         recipe = draw_recipe(rng, plan.disease, extent, _section(spine, extent))
         most = 1 + (recipe.most_swelling - 1) * swelling_factor
         recipe = replace(recipe, most_swelling=most)
+        recipe = recipe if signs else without_signs(recipe)
         sized = _scale_to_volume(recipe, spine, 1000 * plan.volume_ml * share)
         spine = _make_room(spine, sized)
         bodies.extend(_with_contrast(sized.bodies, contrast_factor))

@@ -42,6 +42,8 @@ class PatientOptions:
         swelling_factor: Swelling of the cord around a lesion (width over normal width,
             minus 1) relative to what could have been drawn. Tumours that hardly swell
             the cord are rare; networks that met none take them for inflammation.
+        signs: Whether lesions have cysts, caps, oedema and bright spots where drawn;
+            without, they are told apart by place, size, outline and brightness only.
     """
 
     disease: Disease | None = None
@@ -54,6 +56,7 @@ class PatientOptions:
     noise_factor: float = 1.0
     contrast_factor: float = 1.0
     swelling_factor: float = 1.0
+    signs: bool = True
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -120,7 +123,12 @@ def simulate_patient(
     plan = _draw_case(person, chosen)
     spine = draw_spine(build, plan.age, plan.sex)
     lesions, spine = draw_lesions(
-        build, plan, spine, chosen.contrast_factor, chosen.swelling_factor
+        build,
+        plan,
+        spine,
+        chosen.contrast_factor,
+        chosen.swelling_factor,
+        signs=chosen.signs,
     )
     anatomy = Anatomy(
         spine=spine,

@@ -9,6 +9,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from spinaldx.grid import neighbour_offsets, with_neighbours
+from spinaldx.records import Affine, Float32Array, Volume
+from spinaldx.stages.lesions import LesionOptions
+from spinaldx.stages.marking import mark_lesions
+from spinaldx.stages.segmentation import Segmentation
 from spinaldx.training.augmentation import (
     AugmentationOptions,
     change_appearance,
@@ -45,6 +49,9 @@ _CORD_SHARE = 0.92
 
 # A window lies outside of its slice by at most this share on either side, if it can.
 _OUTSIDE = 0.15
+
+# How often a slice is met as its own neighbours, as a study of one slice is.
+_LONE_SHARE = 0.12
 
 _INSIDE = 0.5
 _INSIDE_BYTE = 128
@@ -154,6 +161,10 @@ class SegmentationObjective:
         images = change_appearance(images, changes)
         known = known[:, : len(self.outputs)]
         middle = self.in_channels // 2
+        lone = torch.from_numpy(generator.random(self.batch_size) < _LONE_SHARE)
+        images = torch.where(
+            lone[:, None, None, None], images[:, middle : middle + 1], images
+        )
         truth = sampled[:, 1 : 1 + len(self.outputs), middle].contiguous()
         return images, truth, known
 
@@ -163,7 +174,10 @@ class SegmentationObjective:
         return segmentation_loss(network(images), truth, known)
 
     def validate(self, network: nn.Module) -> tuple[float, ...]:
-        """Return the mean score of the validation patients on the grid."""
+        """Return the mean score of the validation patients.
+
+        Lesions are marked on the grid as `predict` marks them, at its usual threshold.
+        """
         scores = []
         for samples in by_case(self.validation).values():
             counts = [self._count(network, sample) for sample in samples]
@@ -200,8 +214,7 @@ class SegmentationObjective:
         return _Window(layers, (1.0, 1.0 if series.has_cord else 0.0))
 
     def _offsets(self, series: CachedSeries) -> tuple[int, ...]:
-        slice_mm = series.pixel_mm3 / self.pixel_mm**2
-        return neighbour_offsets(self.in_channels, slice_mm)
+        return neighbour_offsets(self.in_channels, self._slice_mm(series))
 
     def _lesion_slice(self, generator: np.random.Generator) -> tuple[Sample, int]:
         group = self._groups[generator.integers(len(self._groups))]
@@ -257,20 +270,49 @@ class SegmentationObjective:
     def _count(self, network: nn.Module, sample: Sample) -> tuple[float, float, float]:
         """Return the volumes marked, true and common of a series in mm3."""
         series = sample.series
-        image = self.cache.read(series.key, "image")
-        truth = self.cache.read(series.key, "lesion")
-        counts = np.zeros(3)
-        every = range(series.shape[0])
-        for start in range(0, series.shape[0], _VALIDATION_BATCH):
-            part = every[start : start + _VALIDATION_BATCH]
-            slices = with_neighbours(image, part, self._offsets(series))
-            placed = torch.from_numpy(slices).to(self.device)
-            logits = network(placed.contiguous(memory_format=torch.channels_last))
-            answer = logits[:, 0].float().cpu().numpy() > 0
-            expected = np.asarray(truth[part.start : part.stop]) >= _INSIDE_BYTE
-            counts += (answer.sum(), expected.sum(), (answer & expected).sum())
+        image = np.asarray(self.cache.read(series.key, "image"), dtype=np.float32)
+        truth = np.asarray(self.cache.read(series.key, "lesion")) >= _INSIDE_BYTE
+        affine_ras = _stack_affine(self._slice_mm(series), self.pixel_mm)
+        marking = mark_lesions(
+            self._segmentation(network, image, self._offsets(series)),
+            Volume(image, affine_ras, sample.case),
+            LesionOptions(),
+        )
+        answer = marking.mask.labels > 0
+        counts = np.array((answer.sum(), truth.sum(), (answer & truth).sum()))
         marked, true, overlap = counts * series.pixel_mm3
         return marked, true, overlap
+
+    def _segmentation(
+        self, network: nn.Module, image: Float32Array, offsets: tuple[int, ...]
+    ) -> Segmentation:
+        parts = []
+        every = range(len(image))
+        for start in every[::_VALIDATION_BATCH]:
+            slices = with_neighbours(
+                image, every[start : start + _VALIDATION_BATCH], offsets
+            )
+            placed = torch.from_numpy(slices).to(self.device)
+            logits = network(placed.contiguous(memory_format=torch.channels_last))
+            parts.append(torch.sigmoid(logits.float()).cpu().numpy())
+        share = dict(
+            zip(self.outputs, np.concatenate(parts).swapaxes(0, 1), strict=True)
+        )
+        return Segmentation(share["lesion"], share.get("cord"))
+
+    def _slice_mm(self, series: CachedSeries) -> float:
+        return series.pixel_mm3 / self.pixel_mm**2
+
+
+def _stack_affine(slice_mm: float, pixel_mm: float) -> Affine:
+    """Place a stack in a patient: slices run to the left, rows down, columns back."""
+    affine_ras = np.eye(4)
+    affine_ras[:3, :3] = (
+        (-slice_mm, 0.0, 0.0),
+        (0.0, 0.0, -pixel_mm),
+        (0.0, -pixel_mm, 0.0),
+    )
+    return affine_ras
 
 
 def _held(centre: int, size: int, slice_size: int) -> int:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from spinaldx.records import Disease
-from spinaldx.simulation.appearance import Body, Look, draw_recipe
+from spinaldx.simulation.appearance import Body, Look, draw_recipe, without_signs
 from spinaldx.simulation.lesions import (
     Lesions,
     Points,
@@ -78,6 +78,40 @@ class TestRecipes:
 
         assert low == pytest.approx(50, abs=3)
         assert high == pytest.approx(90, abs=3)
+
+    @pytest.mark.parametrize("disease", Disease)
+    def test_without_signs_the_lesion_itself_fills_the_extent(self, disease):
+        for seed in range(12):
+            recipe = draw_recipe(np.random.default_rng(seed), disease, (50, 90), (4, 6))
+            plain = without_signs(recipe)
+            ends = [
+                (b.centre_mm - b.half_mm, b.centre_mm + b.half_mm) for b in plain.bodies
+            ]
+            all_ends = [
+                (b.centre_mm - b.half_mm, b.centre_mm + b.half_mm)
+                for b in recipe.bodies
+            ]
+
+            assert not any(body.is_sign for body in plain.bodies)
+            assert min(low for low, _ in ends) == pytest.approx(
+                min(low for low, _ in all_ends)
+            )
+            assert max(high for _, high in ends) == pytest.approx(
+                max(high for _, high in all_ends)
+            )
+
+    def test_signs_are_what_the_literature_calls_so(self):
+        # Of ependymomas and astrocytomas some have cysts as bright as fluid and dark
+        # caps; without signs nothing is darker than the cord.
+        rng = np.random.default_rng(8)
+        recipes = [
+            draw_recipe(rng, Disease.EPENDYMOMA, (0, 40), (4, 6)) for _ in range(40)
+        ]
+        ratios = [body.ratio for one in recipes for body in one.bodies]
+        plain = [body.ratio for one in recipes for body in without_signs(one).bodies]
+
+        assert min(ratios) < 1 < min(plain)
+        assert len(plain) == 40
 
     def test_ms_is_fainter_than_astrocytoma(self):
         rng = np.random.default_rng(4)
@@ -161,6 +195,16 @@ class TestDrawing:
         assert lesions.bodies
         np.testing.assert_allclose(after.cord_p[has_cord], before.cord_p[has_cord])
         np.testing.assert_allclose(after.cord_u[has_cord], before.cord_u[has_cord])
+
+    def test_without_signs_every_body_is_the_lesion_itself(self):
+        plan = CasePlan(Disease.ASTROCYTOMA, 40, "F", "cervical", 1, 4, 6.0)
+        for seed in range(6):
+            lesions, _ = draw_lesions(
+                np.random.default_rng(seed), plan, spine_of(), 1.0, signs=False
+            )
+
+            assert 1 <= len(lesions.bodies) <= 2  # one lobe or two
+            assert not any(body.is_sign for body in lesions.bodies)
 
     def test_contrast_factor_scales_what_lies_above_the_cord(self):
         plan = CasePlan(Disease.MS, 40, "F", "cervical", 1, 1, 0.5)

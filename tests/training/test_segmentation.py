@@ -236,6 +236,14 @@ class TestMakeBatch:
     def test_windows_larger_than_the_slice_are_centred_on_it(self):
         assert segmentation._held(3, 100, 40) == 20
 
+    def test_now_and_then_a_slice_is_its_own_neighbours(self, cache):
+        made = objective(cache, [sample(cache, "ms", 1)])
+        made.in_channels = 3
+        images = torch.cat([made.make_batch(step)[0] for step in range(20)])
+        is_lone = (images == images[:, 1:2]).flatten(1).all(dim=1)
+
+        assert 0.03 < is_lone.float().mean().item() < 0.3
+
     def test_healthy_patients_alone_can_be_learned_from(self, cache):
         made = objective(cache, [sample(cache, "healthy", 1)], healthy_share=0.0)
 
@@ -273,6 +281,21 @@ class TestValidate:
         made.in_channels = 3
 
         assert made.validate(Middle()) == alone
+
+    def test_marks_off_the_cord_do_not_count_as_in_predict(self, cache):
+        class Beside(nn.Module):
+            """Finds a cord in the middle columns and marks columns far behind it."""
+
+            def forward(self, images):
+                columns = torch.arange(images.shape[3]) - images.shape[3] // 2
+                cord = (columns.abs() <= 4).expand_as(images)
+                lesion = (columns >= 14).expand_as(images)
+                return torch.cat((lesion, cord), dim=1) * 10.0 - 5.0
+
+        validation = [sample(cache, "healthy", 1)]
+        made = objective(cache, validation, validation=validation)
+
+        assert made.validate(Beside()) == (1.0,)
 
     def test_no_patients_give_no_figure(self, cache):
         made = objective(cache, [sample(cache, "ms", 1)])
