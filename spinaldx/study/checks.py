@@ -199,8 +199,9 @@ def _inside(body: NDArray[np.bool_]) -> Float32Array:
 
 def _open(image: Float32Array, length: int, axis: int) -> Float32Array:
     """Take away bright structures shorter than a length along an axis."""
-    worn = _least(image, length, axis)
-    return np.flip(_most(np.flip(worn, axis), length, axis), axis)
+    before = length // 2
+    worn = _running(np.minimum, image, (before, length - 1 - before), axis)
+    return _running(np.maximum, worn, (length - 1 - before, before), axis)
 
 
 def _tilted(image: Float32Array, tilt: float) -> Float32Array:
@@ -215,26 +216,37 @@ def _tilted(image: Float32Array, tilt: float) -> Float32Array:
 
 
 def _least(image: Float32Array, length: int, axis: int) -> Float32Array:
-    return _running(np.minimum, image, length, axis)
+    before = length // 2
+    return _running(np.minimum, image, (before, length - 1 - before), axis)
 
 
 def _most(image: Float32Array, length: int, axis: int) -> Float32Array:
-    return _running(np.maximum, image, length, axis)
+    before = length // 2
+    return _running(np.maximum, image, (before, length - 1 - before), axis)
 
 
 def _running(
-    better: np.ufunc, image: Float32Array, length: int, axis: int
+    better: np.ufunc, image: Float32Array, reach: tuple[int, int], axis: int
 ) -> Float32Array:
-    """Running least or most of a window; edges repeat. Doubling takes few passes."""
-    lines = np.moveaxis(image, axis, -1)
-    before = length // 2
-    margin = [(0, 0), (0, 0), (before, length - 1 - before)]
-    current = np.pad(lines, margin, mode="edge")
-    size = 1
+    """Running least or most from so many before to so many behind; edges repeat.
+
+    Doubling takes few passes, and along the axis itself they run over whole rows.
+    """
+    margin = [(0, 0)] * image.ndim
+    margin[axis] = reach
+    current = np.pad(image, margin, mode="edge")
+    length, size = sum(reach) + 1, 1
     while 2 * size <= length:
-        current = better(current[..., :-size], current[..., size:])
+        current = _paired(better, current, size, axis)
         size *= 2
     if size < length:
-        rest = length - size
-        current = better(current[..., :-rest], current[..., rest:])
-    return np.moveaxis(current, -1, axis)
+        current = _paired(better, current, length - size, axis)
+    return np.asarray(current)
+
+
+def _paired(
+    better: np.ufunc, lines: Float32Array, apart: int, axis: int
+) -> Float32Array:
+    before = tuple(slice(None) for _ in range(axis))
+    first, second = (*before, slice(None, -apart)), (*before, slice(apart, None))
+    return np.asarray(better(lines[first], lines[second]))
