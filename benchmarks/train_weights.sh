@@ -16,8 +16,11 @@ spinaldx simulate "$work/usual" --patients 1000 --contrast 1.6 --seed 20261126 \
 # Tumours that hardly swell the cord: without them such are taken for demyelination.
 spinaldx simulate "$work/slim" --patients 400 --contrast 1.3 --swelling 0.1 \
     --seed 20261202 --workers "$(nproc)"
+# Nor do these, and they have no cysts, caps or oedema.
+spinaldx simulate "$work/plain" --patients 600 --contrast 1.3 --swelling 0 --plain \
+    --seed 20261205 --workers "$(nproc)"
 python - "$work" <<'PY'
-"""Join both tables; names of cases and paths get the name of their cohort in front.
+"""Join the tables; names of cases and paths get the name of their cohort in front.
 
 About one simulated series in 200 shows no fluid and is refused by the reader, which
 would stop the training: its patient is left out.
@@ -32,7 +35,7 @@ from spinaldx.training.preparation import inspect_row
 
 work = pathlib.Path(sys.argv[1])
 rows, refused = [], set()
-for cohort in ("usual", "slim"):
+for cohort in ("usual", "slim", "plain"):
     table = work / cohort / "cases.csv"
     for row in read_cases(table):
         try:

@@ -34,7 +34,7 @@ class ExtentOptions:
     """
 
     share: float = 0.5
-    least_probabilities: tuple[float, ...] = (0.05, 0.1, 0.2, 0.3)
+    least_probabilities: tuple[float, ...] = (0.1, 0.2, 0.3)
     least_cord: float = 0.3
     most_growth: float = 2.0
     least_volume_mm3: float = 500.0
