@@ -192,16 +192,16 @@ def _area_weights(n_from: int, edge_mm: float) -> Float32Array:
 
 def _inside(body: NDArray[np.bool_]) -> Float32Array:
     """Return 1 where a row is deeper under the skin than its fat, else 0."""
-    filled = _most(body.astype(np.float32), _HOLE_MM, axis=2)
-    solid = _least(filled, _HOLE_MM, axis=2)
-    return _least(solid, 2 * _SKIN_MM + 1, axis=2)
+    filled = _running(np.maximum, body.astype(np.float32), _around(_HOLE_MM), axis=2)
+    solid = _running(np.minimum, filled, _around(_HOLE_MM), axis=2)
+    return _running(np.minimum, solid, _around(2 * _SKIN_MM + 1), axis=2)
 
 
 def _open(image: Float32Array, length: int, axis: int) -> Float32Array:
     """Take away bright structures shorter than a length along an axis."""
-    before = length // 2
-    worn = _running(np.minimum, image, (before, length - 1 - before), axis)
-    return _running(np.maximum, worn, (length - 1 - before, before), axis)
+    before, behind = _around(length)
+    worn = _running(np.minimum, image, (before, behind), axis)
+    return _running(np.maximum, worn, (behind, before), axis)
 
 
 def _tilted(image: Float32Array, tilt: float) -> Float32Array:
@@ -215,14 +215,9 @@ def _tilted(image: Float32Array, tilt: float) -> Float32Array:
     return np.asarray(padded[:, np.arange(height)[:, None], columns])
 
 
-def _least(image: Float32Array, length: int, axis: int) -> Float32Array:
-    before = length // 2
-    return _running(np.minimum, image, (before, length - 1 - before), axis)
-
-
-def _most(image: Float32Array, length: int, axis: int) -> Float32Array:
-    before = length // 2
-    return _running(np.maximum, image, (before, length - 1 - before), axis)
+def _around(length: int) -> tuple[int, int]:
+    """Split a window into what lies before its middle and what behind it."""
+    return length // 2, length - 1 - length // 2
 
 
 def _running(
