@@ -22,6 +22,7 @@ from spinaldx.training.augmentation import (
     window_of,
 )
 from spinaldx.training.cache import CachedSeries, SeriesCache
+from spinaldx.training.inference import SegmentationInTraining
 from spinaldx.training.losses import segmentation_loss
 from spinaldx.training.options import SegmentationOptions
 from spinaldx.training.painting import PaintOptions, draw_paintings, paint
@@ -286,15 +287,14 @@ class SegmentationObjective:
     def _segmentation(
         self, network: nn.Module, image: Float32Array, offsets: tuple[int, ...]
     ) -> Segmentation:
-        parts = []
+        running = SegmentationInTraining(network, self.device)
         every = range(len(image))
-        for start in every[::_VALIDATION_BATCH]:
-            slices = with_neighbours(
-                image, every[start : start + _VALIDATION_BATCH], offsets
+        parts = [
+            running.segment(
+                with_neighbours(image, every[at : at + _VALIDATION_BATCH], offsets)
             )
-            placed = torch.from_numpy(slices).to(self.device)
-            logits = network(placed.contiguous(memory_format=torch.channels_last))
-            parts.append(torch.sigmoid(logits.float()).cpu().numpy())
+            for at in every[::_VALIDATION_BATCH]
+        ]
         share = dict(
             zip(self.outputs, np.concatenate(parts).swapaxes(0, 1), strict=True)
         )
