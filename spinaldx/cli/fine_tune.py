@@ -126,6 +126,14 @@ def fine_tune(
     threads: Annotated[
         int, typer.Option(min=0, help="Processor threads; 0 leaves it to torch.")
     ] = 0,
+    workers: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Processes that read images and make batches; 0 takes every processor "
+            "beside a GPU, and one thread for batches beside a network on the CPU.",
+        ),
+    ] = 0,
     name: Annotated[
         str, typer.Option(help="Of the bundle.", show_default="the folder's")
     ] = "",
@@ -174,7 +182,7 @@ def fine_tune(
         init=init,
         network=network,
         seed=seed,
-        compute=training.Compute(device, precision, threads),
+        compute=training.Compute(device, precision, threads, workers),
         learning=learning,
         segmentation=training.SegmentationOptions(
             painted_share=painted_share, slices=slices

@@ -39,8 +39,8 @@ from spinaldx.simulation.patient import (
 )
 from spinaldx.simulation.scanner import scanner_grid, to_counts
 from spinaldx.simulation.vendors import vendor_of
-from spinaldx.simulation.workers import side_by_side
 from spinaldx.study import HEALTHY
+from spinaldx.workers import side_by_side
 
 FORMATS = ("nifti", "dicom")
 

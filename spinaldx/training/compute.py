@@ -1,6 +1,7 @@
 """Device, precision, threads and memory of a training process."""
 
 import ctypes
+import os
 import sys
 from dataclasses import dataclass
 
@@ -13,6 +14,9 @@ from spinaldx.training.options import Compute
 # mallopt's names for its settings (malloc.h).
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
 
+# More are not started unless asked for: each takes about 0.4 GB.
+_MOST_WORKERS = 16
+
 
 @dataclass(frozen=True, slots=True)
 class Machine:
@@ -22,11 +26,15 @@ class Machine:
         device: ``cpu``, ``cuda:0``, ``mps``.
         precision: ``fp32`` or ``bf16``.
         threads: Of the network on the CPU.
+        readers: Processes that read images.
+        workers: Processes that make batches; 1 is a thread of this one.
     """
 
     device: str
     precision: str
     threads: int
+    readers: int = 1
+    workers: int = 1
 
 
 def set_up_machine(compute: Compute) -> Machine:
@@ -46,7 +54,16 @@ def set_up_machine(compute: Compute) -> Machine:
     if compute.threads:
         torch.set_num_threads(compute.threads)
     _keep_freed_memory()
-    return Machine(device, precision, torch.get_num_threads())
+    processors = min(os.cpu_count() or 1, _MOST_WORKERS)
+    # On the CPU the network itself takes every processor.
+    beside = 1 if device == "cpu" else max(processors - 1, 1)
+    return Machine(
+        device,
+        precision,
+        torch.get_num_threads(),
+        readers=compute.workers or processors,
+        workers=compute.workers or beside,
+    )
 
 
 def on_device(network: nn.Module, device: str) -> nn.Module:

@@ -10,6 +10,7 @@ from typing import Any
 from spinaldx.errors import NotPromotedError, TableError, UsageError
 from spinaldx.files import sha256_of, write_bytes, write_json
 from spinaldx.models import Bundle, ClassifierPart, SegmentationPart, write_bundle
+from spinaldx.study.cases import check_cases
 from spinaldx.training.cache import SeriesCache
 from spinaldx.training.card import RunFacts, collect_metrics, write_card
 from spinaldx.training.cases import Patient
@@ -123,7 +124,11 @@ def fine_tune(request: Request, watcher: Watcher) -> Outcome:
     machine = set_up_machine(options.compute)
     cache = SeriesCache(request.cache or request.work / "cache")
     reader = CachingReader(cache, start.grid)
-    lint = lint_table(request.table, options.stage, reader.inspect, _counted(watcher))
+    rows, _ = check_cases(request.table)
+    reader.prepare(rows, machine.readers, _counted(watcher, "Reading images"))
+    lint = lint_table(
+        request.table, options.stage, reader.inspect, _counted(watcher, "Checking rows")
+    )
     lint.raise_faults(request.table)
     cohort = reader.cohort(_groups(lint.patients, options))
     learned = Run(options, machine, start, cohort, cache, request.work, watcher).learn()
@@ -147,11 +152,11 @@ def check_table(table: Path, stage: Stage, watcher: Watcher) -> Lint:
     Raises:
         TableError: If it is no table at all.
     """
-    return lint_table(table, stage, inspect_row, _counted(watcher))
+    return lint_table(table, stage, inspect_row, _counted(watcher, "Reading images"))
 
 
-def _counted(watcher: Watcher) -> Advance:
-    return lambda done, total: watcher.advance("Reading images", done, total)
+def _counted(watcher: Watcher, what: str) -> Advance:
+    return lambda done, total: watcher.advance(what, done, total)
 
 
 def describe_bundle(start: Start, learned: Learned, facts: BundleFacts) -> Bundle:
@@ -258,8 +263,8 @@ def _identity(request: Request) -> dict[str, Any]:
         TableError: If the table cannot be read.
     """
     options = asdict(request.options)
-    # How often a run is saved does not change what it learns.
-    del options["checkpoint_s"]
+    # How often a run is saved and who makes its batches do not change what it learns.
+    del options["checkpoint_s"], options["compute"]["workers"]
     try:
         table = sha256_of(request.table)
     except OSError as error:

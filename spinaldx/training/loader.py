@@ -1,35 +1,55 @@
-"""Batches made ahead of the network by a background thread.
+"""Batches made ahead of the network, by a background thread or several processes.
 
 A batch is a function of its number alone, so a resumed run sees the same batches
-as one that was never interrupted.
+as one that was never interrupted, and any number of processes makes the same ones.
 """
 
 import queue
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from dataclasses import dataclass
 
-Batch = TypeVar("Batch")
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from spinaldx.workers import in_order
+
+Batch = list[tuple[Tensor, ...]]
+MakeBatch = Callable[[int], Batch]
 
 # Batches in store: enough to even out slow ones, few enough for any memory.
 _DEPTH = 6
+_DEPTH_OF_A_PROCESS = 2
 
 
 @contextmanager
 def batches_ahead(
-    make_batch: Callable[[int], Batch], first: int
+    make_batch: MakeBatch, first: int, workers: int = 1
 ) -> Iterator[Callable[[], Batch]]:
     """Make batches in the background while the block runs.
 
     Args:
-        make_batch: Makes the batch of a step; runs in one other thread, in order.
+        make_batch: Makes the batches of a step. With one worker it runs in one other
+            thread, in order; with several it is copied to processes.
         first: Number of the first step.
+        workers: At least 1; one is a thread of this process.
 
     Yields:
         A function that gives the next batch; what `make_batch` raised is raised
-        there.
+        there, and `OutputError` if a process was killed.
     """
+    start = _by_a_thread if workers == 1 else _by_processes
+    with start(make_batch, first, workers) as take:
+        yield take
+
+
+@contextmanager
+def _by_a_thread(
+    make_batch: MakeBatch, first: int, _: int
+) -> Iterator[Callable[[], Batch]]:
     ready: queue.Queue[Batch | BaseException] = queue.Queue(_DEPTH)
     stopped = threading.Event()
 
@@ -64,3 +84,29 @@ def batches_ahead(
     finally:
         stopped.set()
         worker.join()
+
+
+@contextmanager
+def _by_processes(
+    make_batch: MakeBatch, first: int, workers: int
+) -> Iterator[Callable[[], Batch]]:
+    ahead = workers * _DEPTH_OF_A_PROCESS
+    with in_order(_AsArrays(make_batch), first, workers, ahead) as take:
+
+        def placed() -> Batch:
+            return [tuple(torch.from_numpy(array) for array in part) for part in take()]
+
+        yield placed
+
+
+@dataclass(frozen=True, slots=True)
+class _AsArrays:
+    """Batches as plain bytes: torch's own way needs a large /dev/shm."""
+
+    make_batch: MakeBatch
+
+    def __call__(self, step: int) -> list[tuple[NDArray[np.generic], ...]]:
+        torch.set_num_threads(1)
+        return [
+            tuple(tensor.numpy() for tensor in part) for part in self.make_batch(step)
+        ]

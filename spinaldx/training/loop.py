@@ -69,6 +69,7 @@ class LoopSettings:
         checkpoint_s: Seconds between checkpoints.
         device: Torch device.
         bf16: Whether products are computed in bfloat16.
+        workers: Processes that make batches; 1 is a thread of this one.
     """
 
     name: str
@@ -82,6 +83,20 @@ class LoopSettings:
     checkpoint_s: float = 120.0
     device: str = "cpu"
     bf16: bool = False
+    workers: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Batches:
+    """The batches of a step; light enough to be sent to other processes."""
+
+    objective: Objective
+    count: int
+
+    def __call__(self, step: int) -> list[Batch]:
+        torch.set_num_threads(1)
+        first = step * self.count
+        return [self.objective.make_batch(first + part) for part in range(self.count)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,8 +225,9 @@ class _Run:
         if self.standing.is_done:
             return
         self.network.train()
-        batches = batches_ahead(self._accumulated, self.standing.step)
-        with batches as next_batches:
+        make = _Batches(self.objective, self.settings.accumulate)
+        workers = self.settings.workers
+        with batches_ahead(make, self.standing.step, workers) as next_batches:
             saved = time.monotonic()
             self.meter.start(self.standing.seconds)
             while not self._is_over():
@@ -237,11 +253,6 @@ class _Run:
             standing.step,
             standing.seconds,
         )
-
-    def _accumulated(self, step: int) -> list[Batch]:
-        torch.set_num_threads(1)
-        count = self.settings.accumulate
-        return [self.objective.make_batch(step * count + part) for part in range(count)]
 
     def _is_over(self) -> bool:
         step = self.standing.step

@@ -96,11 +96,14 @@ class Compute:
         precision: ``auto``, ``fp32`` or ``bf16``; weights stay fp32 in any case.
         threads: Of the network; 0 leaves it to torch. The same number is needed
             for the same bytes.
+        workers: Processes that read images and make batches; 0 chooses. Any number
+            gives the same batches.
     """
 
     device: str = "auto"
     precision: str = "auto"
     threads: int = 0
+    workers: int = 0
 
 
 @dataclass(frozen=True, slots=True)

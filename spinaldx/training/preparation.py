@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from spinaldx.errors import OutputError, SpinalDxError
 from spinaldx.grid import GridSpec
 from spinaldx.study import CaseRow
 from spinaldx.training.cache import (
@@ -13,8 +14,13 @@ from spinaldx.training.cache import (
     gather_facts,
 )
 from spinaldx.training.cases import Patient, read_series, series_files
+from spinaldx.training.lint import Advance
 from spinaldx.training.segmentation import Sample
 from spinaldx.training.splits import Split
+from spinaldx.workers import side_by_side
+
+# Fewer rows are read sooner than processes are started.
+_FEWEST_TO_SHARE = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +63,25 @@ class CachingReader:
         self._cache, self._grid = cache, grid
         self._stored: dict[int, CachedSeries] = {}
 
+    def prepare(self, rows: Sequence[CaseRow], workers: int, advance: Advance) -> None:
+        """Store the series of many rows, several at a time.
+
+        What is wrong with a row is left for `inspect` to find again and name.
+
+        Args:
+            rows: Rows of the table, of any quality.
+            workers: Processes; with one there is nothing to gain and nothing is done.
+            advance: Told how many of how many rows are read.
+
+        Raises:
+            OutputError: If the disk is full or a process was killed.
+        """
+        if workers == 1 or len(rows) < _FEWEST_TO_SHARE:
+            return
+        tasks = [_Reading(self._cache, self._grid, row) for row in rows]
+        for done, _ in enumerate(side_by_side(_store, tasks, workers), start=1):
+            advance(done, len(tasks))
+
     def inspect(self, row: CaseRow) -> SeriesFacts:
         """Store a row's series on the grid, unless it is there.
 
@@ -86,3 +111,22 @@ class CachingReader:
                 for split in used
             },
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """One row to read: everything a worker process needs."""
+
+    cache: SeriesCache
+    grid: GridSpec
+    row: CaseRow
+
+
+def _store(task: _Reading) -> None:
+    try:
+        CachingReader(task.cache, task.grid).inspect(task.row)
+    except OutputError:
+        raise
+    except SpinalDxError:
+        # Named by the lint, which knows row and column.
+        return

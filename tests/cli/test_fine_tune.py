@@ -62,7 +62,7 @@ class TestOptions:
         text = (
             "--stage segmentation --init scratch --network small --epochs 2 --seed 5 "
             "--mask-source truth --batch-size 3 --accumulate 2 --learning-rate 0.01 "
-            "--device cpu --precision fp32 --threads 1 --name n --version 2.1 "
+            "--device cpu --precision fp32 --threads 1 --workers 3 --name n --version 2.1 "
             "--licence MIT --ethics approved --resume --imagenet f.safetensors"
         )
         invoke("-o", str(tmp_path), *text.split())
@@ -71,7 +71,7 @@ class TestOptions:
         assert (options.init, options.network, options.seed) == ("scratch", "small", 5)
         assert options.classifier.mask_source is MaskSource.TRUTH
         assert options.learning.accumulate == 2
-        assert options.compute.threads == 1
+        assert (options.compute.threads, options.compute.workers) == (1, 3)
         assert (facts.name, facts.version, facts.ethics) == ("n", "2.1", "approved")
         assert requests[0].resume
 

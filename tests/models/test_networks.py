@@ -130,23 +130,6 @@ class TestAgreement:
         for one, other in zip(first, second, strict=True):
             assert np.array_equal(one, other)
 
-    @pytest.mark.gpu
-    @pytest.mark.parametrize(
-        ("precision", "tolerance"), [("fp32", 1e-4), ("bf16", 0.05), ("fp16", 0.01)]
-    )
-    def test_of_the_accelerator_with_the_processor(
-        self, tiny_bundle, precision, tolerance
-    ):
-        device = torch_engine.resolve_device("auto")
-        if device.type == "cpu":
-            pytest.skip("no accelerator here")
-        exact = computed(tiny_bundle, "fp32", TORCH)
-
-        found = computed(tiny_bundle, precision, TORCH, str(device))
-
-        for one, other in zip(exact, found, strict=True):
-            np.testing.assert_allclose(other, one, atol=tolerance)
-
 
 class TestOpenNetworks:
     def test_says_what_runs(self, opened):

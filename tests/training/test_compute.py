@@ -54,6 +54,23 @@ class TestSetUpMachine:
         with pytest.raises(DeviceError, match="no device cuda:3"):
             set_up_machine(Compute("cuda:3"))
 
+    def test_batches_have_processes_beside_a_gpu_alone(self, monkeypatch):
+        monkeypatch.setattr(compute.os, "cpu_count", lambda: 6)
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+        beside_gpu, alone = set_up_machine(Compute()), set_up_machine(Compute("cpu"))
+
+        assert (beside_gpu.readers, beside_gpu.workers) == (6, 5)
+        assert (alone.readers, alone.workers) == (6, 1)
+
+    def test_many_processors_are_not_all_taken_unless_asked_for(self, monkeypatch):
+        monkeypatch.setattr(compute.os, "cpu_count", lambda: 96)
+
+        assert set_up_machine(Compute("cpu")).readers == 16
+        asked = set_up_machine(Compute("cpu", workers=40))
+        assert (asked.readers, asked.workers) == (40, 40)
+
     def test_fp16_is_refused(self):
         with pytest.raises(UsageError, match="fp16"):
             set_up_machine(Compute("cpu", "fp16"))

@@ -1,8 +1,18 @@
 import threading
 
 import pytest
+import torch
 
 from spinaldx.training.loader import batches_ahead
+
+
+def numbered(step):
+    """Two batches a step, of two tensors each."""
+    generator = torch.Generator().manual_seed(step)
+    return [
+        (torch.rand((3, 2, 4, 4), generator=generator), torch.tensor([step, part]))
+        for part in range(2)
+    ]
 
 
 class TestBatchesAhead:
@@ -24,6 +34,16 @@ class TestBatchesAhead:
             take()
 
         assert threading.active_count() == before
+
+    def test_processes_make_the_batches_of_a_thread(self):
+        with batches_ahead(numbered, 7) as take:
+            expected = [take() for _ in range(5)]
+        with batches_ahead(numbered, 7, workers=2) as take:
+            found = [take() for _ in range(5)]
+
+        for step, other in zip(expected, found, strict=True):
+            for batch, same in zip(step, other, strict=True):
+                assert all(torch.equal(a, b) for a, b in zip(batch, same, strict=True))
 
     def test_holds_few_batches(self):
         made = []

@@ -15,9 +15,26 @@ from spinaldx.models.specs import MULTIRESUNET_EPSILON, MultiResUNetSpec
 class ShiftNorm(nn.BatchNorm2d):
     """BatchNorm with a shift and no scale."""
 
+    ones: Tensor
+
     def __init__(self, channels: int) -> None:
         super().__init__(channels, eps=MULTIRESUNET_EPSILON)
         self.register_parameter("weight", None)
+        self.register_buffer("ones", torch.ones(channels), persistent=False)
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's name
+        """Map (N, channels, H, W) to the same shape."""
+        # Without any scale CUDA gives the shift no gradient, and training fails.
+        return functional.batch_norm(
+            input,
+            self.running_mean,
+            self.running_var,
+            self.ones,
+            self.bias,
+            self.training,
+            self.momentum or 0.0,
+            self.eps,
+        )
 
 
 def _norm(channels: int) -> nn.BatchNorm2d:

@@ -4,15 +4,18 @@ Kept apart and light: a fresh process imports this module first, and only after
 `_begin_worker` those that the tasks need.
 """
 
+import itertools
 import multiprocessing
 import multiprocessing.process
 import os
 import signal
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from typing import TypeVar
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 from spinaldx.errors import OutputError
 
@@ -39,14 +42,52 @@ def side_by_side(
     if workers == 1 or len(tasks) < 2:
         yield from map(work, tasks)
         return
+    count = min(workers, len(tasks))
+    with _pool(count) as pool:
+        for finished in as_completed([pool.submit(work, task) for task in tasks]):
+            yield finished.result()
+
+
+@contextmanager
+def in_order(
+    work: Callable[[int], _Result], first: int, workers: int, ahead: int
+) -> Iterator[Callable[[], _Result]]:
+    """Do numbered tasks without end in worker processes, a few ahead of need.
+
+    Args:
+        work: Sent to each process once; what it holds must be fit for that.
+        first: Number of the first task.
+        workers: Processes, at least 1.
+        ahead: Tasks begun or done but not asked for yet, at least 1.
+
+    Yields:
+        A function that gives the next task's result, and raises what `work` raised,
+        or `OutputError` if a worker process was killed.
+    """
+    numbers = itertools.count(first)
+    with _pool(workers, work) as pool:
+        waiting = deque(pool.submit(_do, next(numbers)) for _ in range(ahead))
+
+        def take() -> _Result:
+            waiting.append(pool.submit(_do, next(numbers)))
+            result: _Result = waiting.popleft().result()
+            return result
+
+        yield take
+
+
+@contextmanager
+def _pool(
+    workers: int, work: Callable[[int], object] | None = None
+) -> Iterator[ProcessPoolExecutor]:
     # A forked child would inherit this process's threads and their locks; spawn is
     # also the only way that exists everywhere.
     context = multiprocessing.get_context("spawn")
-    count = min(workers, len(tasks))
-    pool = ProcessPoolExecutor(count, mp_context=context, initializer=_begin_worker)
+    pool = ProcessPoolExecutor(
+        workers, mp_context=context, initializer=_begin_worker, initargs=(work,)
+    )
     try:
-        for finished in as_completed([pool.submit(work, task) for task in tasks]):
-            yield finished.result()
+        yield pool
     except BrokenProcessPool as error:
         message = "A worker process was killed, perhaps for want of memory."
         raise OutputError(message, hint="Run again with fewer --workers.") from error
@@ -54,8 +95,20 @@ def side_by_side(
         pool.shutdown(cancel_futures=True)
 
 
-def _begin_worker() -> None:
+_work: Callable[[int], object] | None = None
+
+
+def _do(number: int) -> Any:  # noqa: ANN401 - of the type that the caller's work has
+    if _work is None:
+        message = "This process was begun without work."
+        raise RuntimeError(message)
+    return _work(number)
+
+
+def _begin_worker(work: Callable[[int], object] | None) -> None:
     """Leave interruptions to the parent, and do not outlive it."""
+    global _work  # noqa: PLW0603 - once, before the first task of this process
+    _work = work
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:
