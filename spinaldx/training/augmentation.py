@@ -22,12 +22,14 @@ _BRIGHTEST = 2.0
 # Outside of the cord nothing darker than the first is fluid, all brighter than the
 # second is; the reference tissue, mostly fluid and fat, lies at 1.
 _FLUID_FROM, _FLUID_TO = 0.3, 0.7
-_CORE_BLUR_PX = 2.0
+_CORE_BLUR_MM = 2.0
 
 # How far around the cord its canal reaches before the background begins: a cord blurred
 # this much and multiplied is 1 in the canal.
-_CANAL_BLUR_PX = 7.0
+_CANAL_BLUR_MM = 7.0
 _CANAL_GAIN = 6.0
+
+_NEGLIGIBLE = 1e-9
 
 # Reach of the detail that sharpening adds.
 _DETAIL_PX = 1.0
@@ -262,7 +264,11 @@ def change_appearance(images: Tensor, changes: Changes) -> Tensor:
 
 
 def change_cord_and_fluid(
-    images: Tensor, cord: Tensor, is_known: Tensor, changes: Changes
+    images: Tensor,
+    cord: Tensor,
+    is_known: Tensor,
+    changes: Changes,
+    pixel_mm: float = 1.0,
 ) -> Tensor:
     """Change cord, fluid and background apart from each other.
 
@@ -273,6 +279,7 @@ def change_cord_and_fluid(
             nobody did, cord and fluid cannot be told apart and nothing is changed.
         changes: Of which `log_fluid`, `log_core`, `log_rim` and `log_background` are
             used.
+        pixel_mm: Edge of a pixel.
 
     Returns:
         (N, C, H, W); lesions change with the cord around them.
@@ -281,20 +288,20 @@ def change_cord_and_fluid(
     fluid = (images - _FLUID_FROM).clamp(min=0.0) / (_FLUID_TO - _FLUID_FROM)
     share = fluid.clamp(max=1.0) * (1.0 - cord)
     # 0 at a straight edge, nearly 1 in the middle.
-    core = (_blurred(cord, _CORE_BLUR_PX) * 2.0 - 1.0).clamp(min=0.0)
+    core = (_blurred(cord, _CORE_BLUR_MM / pixel_mm) * 2.0 - 1.0).clamp(min=0.0)
     field = _smooth(changes.log_fluid, shape) * share
     field = field + _smooth(changes.log_core, shape) * core
     field = field + _per_window(changes.log_rim) * cord * (1.0 - core)
-    field = field + _per_window(changes.log_background) * _background(cord)
+    field = field + _per_window(changes.log_background) * _background(cord, pixel_mm)
     field = field * is_known[:, None, None, None]
     return (images * torch.exp(field)).clamp(max=_BRIGHTEST)
 
 
-def _background(cord: Tensor) -> Tensor:
+def _background(cord: Tensor, pixel_mm: float) -> Tensor:
     """1 far from the cord, 0 in its canal; 0 where no cord is to be seen."""
     # One canal for all slices: beside the cord lies fluid, not background.
     widest = cord.amax(dim=1, keepdim=True)
-    canal = (_blurred(widest, _CANAL_BLUR_PX) * _CANAL_GAIN).clamp(max=1.0)
+    canal = (_blurred(widest, _CANAL_BLUR_MM / pixel_mm) * _CANAL_GAIN).clamp(max=1.0)
     is_seen = canal.amax(dim=(1, 2, 3), keepdim=True) >= 1.0
     return (1.0 - canal) * is_seen.to(canal.dtype)
 
@@ -396,7 +403,9 @@ def softening_matrix(
 
 def _bell_matrix(size: int, blur_px: float) -> Float32Array:
     distance = np.arange(size)[:, None] - np.arange(size)[None, :]
-    return _rows_to_one(np.exp(-0.5 * (distance / blur_px) ** 2))
+    bell = np.exp(-0.5 * (distance / blur_px) ** 2)
+    # Far tails become numbers so small that processors take ten times as long for them.
+    return _rows_to_one(np.where(bell < _NEGLIGIBLE, 0.0, bell))
 
 
 def _rows_to_one(matrix: NDArray[np.floating]) -> Float32Array:

@@ -12,6 +12,7 @@ from spinaldx.records import Disease, Task
 from spinaldx.training.augmentation import (
     AugmentationOptions,
     change_appearance,
+    change_cord_and_fluid,
     draw_changes,
     resample,
 )
@@ -21,6 +22,11 @@ from spinaldx.training.losses import classification_loss
 from spinaldx.training.options import ClassifierOptions
 
 _VALIDATION_BATCH = 8
+
+# Names of channels, as in `CropSpec`.
+_IMAGE, _LESION, _CORD, _VOLUME = "t2w", "lesion", "cord", "volume"
+
+_HALF = 0.5
 
 # Class 1 of each task and its class 0 (paper, Table 2).
 TASK_CLASSES: Mapping[Task, tuple[tuple[Disease, ...], tuple[Disease, ...]]] = {
@@ -90,7 +96,8 @@ class ClassificationObjective:
         options: Batch size.
         predicted_share: How often a crop is made with a predicted mask where the
             patient has both kinds, 0 to 1.
-        image_channels: Channels that hold intensities; the others hold masks.
+        channels: What each channel holds, as in `CropSpec`.
+        pixel_mm: Edge of a crop's pixel.
         seed: Of everything drawn.
         augmentation: How far crops are changed.
         device: Where validation runs.
@@ -102,7 +109,8 @@ class ClassificationObjective:
     validation: Sequence[CropSample]
     options: ClassifierOptions
     predicted_share: float = 0.5
-    image_channels: tuple[int, ...] = (0,)
+    channels: tuple[str, ...] = ("t2w", "lesion", "cord")
+    pixel_mm: float = 0.5
     seed: int = 0
     augmentation: AugmentationOptions = CROP_AUGMENTATION
     device: str = "cpu"
@@ -138,10 +146,30 @@ class ClassificationObjective:
         shift_px = (shift * (height, width)).astype(np.float32)
         changes.bend_px[...] += shift_px[:, :, None, None]
         sampled = resample(torch.from_numpy(crops), changes, (height, width))
-        for channel in self.image_channels:
-            part = slice(channel, channel + 1)
-            sampled[:, part] = change_appearance(sampled[:, part], changes)
+        if _VOLUME in self.channels:
+            # A number: beyond the window's edge, where nothing is seen, it is the same.
+            place = self.channels.index(_VOLUME)
+            number = torch.from_numpy(crops[:, place, 0, 0])
+            sampled[:, place] = number[:, None, None]
+        cord, is_known = self._cord(sampled)
+        for channel in np.flatnonzero(np.array(self.channels) == _IMAGE).tolist():
+            image = sampled[:, channel : channel + 1]
+            image = change_cord_and_fluid(image, cord, is_known, changes, self.pixel_mm)
+            sampled[:, channel : channel + 1] = change_appearance(image, changes)
         return sampled, torch.from_numpy(classes)
+
+    def _cord(self, crops: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the cord with its lesions, (N, 1, H, W), and whether it is known."""
+        part = {
+            name: crops[:, place : place + 1]
+            for place, name in enumerate(self.channels)
+        }
+        if _CORD not in part:
+            return torch.zeros_like(crops[:, :1]), torch.zeros(len(crops))
+        cord = part[_CORD]
+        is_known = (cord.amax(dim=(1, 2, 3)) >= _HALF).to(cord.dtype)
+        # A lesion that the network does not take for cord is no fluid for all that.
+        return torch.maximum(cord, part.get(_LESION, cord)), is_known
 
     def loss(self, network: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
         """Return the cross-entropy of a batch."""

@@ -164,6 +164,7 @@ class Run:
             checkpoint_s=self.options.checkpoint_s,
             device=self.machine.device,
             bf16=self.machine.precision == "bf16",
+            workers=self.machine.workers,
         )
         network = self.start.build(part, self.options.seed)
         return train(
@@ -255,7 +256,7 @@ class Run:
     def _objective(
         self, task: Task, crops: Mapping[str, CropSample]
     ) -> ClassificationObjective:
-        channels = self.start.crop.channels
+        crop = self.start.crop
         own = self.options.classifier
         return ClassificationObjective(
             task=task,
@@ -266,9 +267,8 @@ class Run:
                 own, batch_size=self._batch_size(own.batch_size)
             ),
             predicted_share=_PREDICTED_SHARES[own.mask_source],
-            image_channels=tuple(
-                place for place, name in enumerate(channels) if name == "t2w"
-            ),
+            channels=crop.channels,
+            pixel_mm=crop.pixel_mm,
             seed=self.options.seed,
             device=self.machine.device,
         )

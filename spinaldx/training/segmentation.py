@@ -51,6 +51,9 @@ _CORD_SHARE = 0.92
 # A window lies outside of its slice by at most this share on either side, if it can.
 _OUTSIDE = 0.15
 
+# How often a patient is met with left and right exchanged.
+_MIRRORED_SHARE = 0.5
+
 # How often a slice is met as its own neighbours, as a study of one slice is.
 _LONE_SHARE = 0.12
 
@@ -158,7 +161,9 @@ class SegmentationObjective:
             if is_known and drawn:
                 window[:] = paint(window, drawn)
         images, cord = sampled[:, 0], sampled[:, 2]
-        images = change_cord_and_fluid(images, cord, known[:, 1], changes)
+        images = change_cord_and_fluid(
+            images, cord, known[:, 1], changes, self.pixel_mm
+        )
         images = change_appearance(images, changes)
         known = known[:, : len(self.outputs)]
         middle = self.in_channels // 2
@@ -207,8 +212,11 @@ class SegmentationObjective:
         places = draw_places(generator, rows, (centre[0], height), self.tilt)
         shape = (round(height * _ROOM), round(width * _ROOM))
         layers = np.zeros((3, self.in_channels, *shape), dtype=np.float32)
+        offsets = self._offsets(series)
+        if generator.random() < _MIRRORED_SHARE:
+            offsets = offsets[::-1]
         for number, name in enumerate(names):
-            for channel, offset in enumerate(self._offsets(series)):
+            for channel, offset in enumerate(offsets):
                 leaning = leaning_slice(stacks[name], index + offset, places)
                 layers[number, channel] = window_of(leaning, centre, shape)
         layers[1:] /= 255.0

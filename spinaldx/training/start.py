@@ -166,7 +166,12 @@ def _scratch(options: TrainingOptions) -> Start:
     preset = PRESETS[options.network]
     return Start(
         segmentation=preset.segmentation,
-        classifiers=dict.fromkeys(Task, preset.classifier),
+        classifiers=dict.fromkeys(
+            Task,
+            dataclasses.replace(
+                preset.classifier, in_channels=len(options.crop.channels)
+            ),
+        ),
         grid=options.grid,
         crop=options.crop,
         tensors={},

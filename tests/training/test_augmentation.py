@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from spinaldx.training.augmentation import (
     AugmentationOptions,
@@ -198,6 +199,24 @@ class TestIntensities:
         # exp(-0.6) at most.
         assert factor.min() >= 0.548
 
+    def test_finer_pixels_are_changed_as_far_in_mm(self):
+        images = torch.full((2, 1, 64, 48), 0.25)
+        cord = torch.zeros_like(images)
+        cord[:, :, :, 20:28] = 1.0
+        options = only(log_background=0.8, log_core=0.2, log_rim=0.3, bias_frequency=1)
+        twice = [
+            one.repeat_interleave(2, 2).repeat_interleave(2, 3)
+            for one in (images, cord)
+        ]
+
+        coarse = change_cord_and_fluid(images, cord, KNOWN, options)
+        fine = change_cord_and_fluid(*twice, KNOWN, options, pixel_mm=0.5)
+
+        assert coarse.min() < 0.2
+        assert coarse.max() > 0.26
+        joined = functional.avg_pool2d(fine, 2)
+        assert torch.allclose(joined[:, :, 8:-8], coarse[:, :, 8:-8], atol=0.02)
+
     def test_fluid_changes_smoothly_along_the_spine(self):
         images = torch.ones(2, 1, 192, 128)
         cord = torch.zeros_like(images)
@@ -353,6 +372,11 @@ class TestSoften:
 
         assert torch.equal(soft[0], noise[0])
         assert not torch.equal(soft[1], noise[1])
+
+    def test_matrix_has_no_numbers_too_small_for_processors(self):
+        matrix = softening_matrix(320, 4.0, 1.0)
+
+        assert matrix[matrix > 0].min() > np.finfo(np.float32).tiny * 1e20
 
     @pytest.mark.parametrize(
         ("blur", "coarseness"), [(0, 1), (1.5, 1), (0, 2.3), (1, 3)]

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from spinaldx.records import Disease, Task
+from spinaldx.training.augmentation import AugmentationOptions
 from spinaldx.training.cache import SeriesCache
 from spinaldx.training.classification import (
     ClassificationObjective,
@@ -122,6 +123,63 @@ class TestMakeBatch:
 
         assert pixels[:, 1].max() == pytest.approx(1.0, abs=1e-5)
         assert pixels[:, 2].abs().max() == 0.0
+
+
+class TestCordAndFluid:
+    """Crops of a cord between fluid, with its mask and a lesion that bulges out."""
+
+    def made(self, cache, *, cord=True, channels=("t2w", "lesion", "cord")):
+        array = np.zeros((1, len(channels), 64, 48), np.float16)
+        array[:, 0] = 1.2
+        array[:, 0, :, 20:28] = 0.5
+        array[:, 0, 30:40, 24:32] = 1.0
+        array[:, 1, 30:40, 24:32] = 1.0
+        array[:, 2, :, 20:28] = float(cord)
+        if "volume" in channels:
+            array[:, channels.index("volume")] = 0.37
+        patients = []
+        for disease in (Disease.MS, Disease.NMOSD):
+            cache.store_arrays(disease.value, {"crops": array})
+            crop_set = CropSet(disease.value, 1)
+            patients.append(CropSample(disease.value, disease, (crop_set,), ()))
+        made = objective(cache, patients, Task.MS_VS_NMOSD)
+        made.channels = channels
+        made.augmentation = AugmentationOptions(
+            rotation_deg=0, log_scale=0, shear=0, bend_px=0, frequency=0, noise=0,
+            log_gain=0, log_bias=0, log_streaks=0, log_core=0, log_core_along=0,
+            log_rim=0, log_background=0, sharpness=0, bias_frequency=1.0,
+        )  # fmt: skip
+        return made.make_batch(0)[0]
+
+    def test_fluid_is_dimmed_beside_cord_and_lesion(self, cache):
+        pixels = self.made(cache)
+        inside = pixels[:, 1] > 0.99
+        only_cord = (pixels[:, 2] > 0.99) & (pixels[:, 1] == 0)
+        outside = (pixels[:, 1:3].sum(dim=1) == 0) & (pixels[:, 0] > 0)
+
+        assert pixels[:, 0][inside].median() == pytest.approx(1.0, abs=0.02)
+        assert pixels[:, 0][only_cord].median() == pytest.approx(0.5, abs=0.02)
+        levels = [
+            float(one[place].median())
+            for one, place in zip(pixels[:, 0], outside, strict=True)
+        ]
+        assert min(levels) < 0.9
+        assert max(levels) < 1.6
+
+    def test_without_a_cord_nothing_is_dimmed(self, cache):
+        pixels = self.made(cache, cord=False)
+
+        assert pixels[:, 0].max() == pytest.approx(1.2, abs=0.01)
+
+    def test_without_the_channel_neither(self, cache):
+        pixels = self.made(cache, channels=("t2w", "lesion", "zero"))
+
+        assert pixels[:, 0].max() == pytest.approx(1.2, abs=0.01)
+
+    def test_a_number_stays_the_same_everywhere(self, cache):
+        pixels = self.made(cache, channels=("t2w", "lesion", "cord", "volume"))
+
+        assert pixels[:, 3].unique().tolist() == [pytest.approx(0.37, abs=1e-3)]
 
 
 class TestValidate:

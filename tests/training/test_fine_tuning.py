@@ -171,6 +171,15 @@ class TestResume:
 
         assert [(request.out / name).read_bytes() for name in FILES] == before
 
+    def test_the_number_of_workers_may_change(self, finished):
+        request, _ = finished
+        before = [(request.out / name).read_bytes() for name in FILES]
+        compute = replace(request.options.compute, workers=2)
+        options = replace(request.options, compute=compute)
+        fine_tune(replace(request, options=options, resume=True), Listener())
+
+        assert [(request.out / name).read_bytes() for name in FILES] == before
+
     def test_an_earlier_run_is_not_overwritten(self, finished):
         with pytest.raises(UsageError, match="an earlier run"):
             fine_tune(finished[0], Listener())

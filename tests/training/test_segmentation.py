@@ -198,17 +198,20 @@ class TestMakeBatch:
         image = np.asarray(cache.read("steps", "image"), np.float32)
         levels = image.max(axis=(1, 2))  # of the stack's five slices
         generator = np.random.default_rng(0)
+        mirrored = set()
 
         for _ in range(20):
             layers = made._draw_window(generator).layers
             seen = layers[0].max(axis=(1, 2))
             at = int(np.argmin(abs(levels - seen[1])))
-            beside = [levels[max(at - 1, 0)], levels[at], levels[min(at + 1, 4)]]
-            np.testing.assert_allclose(seen, beside)
-            shares = np.asarray(cache.read("steps", "cord"))[
-                [max(at - 1, 0), at, min(at + 1, 4)]
-            ].max(axis=(1, 2))
+            mirrored.add(bool(seen[0] > seen[2]))
+            beside = [max(at - 1, 0), at, min(at + 1, 4)]
+            if seen[0] > seen[2]:
+                beside.reverse()
+            np.testing.assert_allclose(seen, levels[beside])
+            shares = np.asarray(cache.read("steps", "cord"))[beside].max(axis=(1, 2))
             np.testing.assert_allclose(layers[2].max(axis=(1, 2)), shares / 255)
+        assert mirrored == {False, True}
 
         images, truth, _ = made.make_batch(0)
         assert images.shape == (6, 3, 32, 24)

@@ -5,6 +5,7 @@ import safetensors.torch
 import torch
 
 from spinaldx.errors import UsageError, WeightsNotFoundError
+from spinaldx.grid import CropSpec
 from spinaldx.models import DenseNetSpec
 from spinaldx.models.bundle import SEGMENTATION
 from spinaldx.models.torch_networks import build_densenet
@@ -25,6 +26,17 @@ def options(**changes):
 
 
 class TestFindStart:
+    def test_from_scratch_classifiers_see_every_channel(self):
+        crop = CropSpec(channels=("t2w", "lesion", "cord", "volume"))
+
+        start = find_start(
+            TrainingOptions(budget=Budget(epochs=1), network="tiny", crop=crop)
+        )
+
+        assert {one.in_channels for one in start.classifiers.values()} == {4}
+        network = start.build("ms_vs_nmosd", 0)
+        assert network(torch.zeros(1, 4, 64, 32)).shape == (1, 2)
+
     def test_from_scratch_follows_the_seed(self):
         start = find_start(options())
         first, again, other = (
