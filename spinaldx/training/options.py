@@ -96,14 +96,15 @@ class Compute:
         precision: ``auto``, ``fp32`` or ``bf16``; weights stay fp32 in any case.
         threads: Of the network; 0 leaves it to torch. The same number is needed
             for the same bytes.
-        workers: Processes that read images and make batches; 0 chooses. Any number
-            gives the same batches.
+        workers: Processes that read images and make batches; 1 is this one alone, 0
+            chooses. Any number gives the same batches. A script that asks for more
+            than one must guard its main part (`if __name__ == "__main__"`).
     """
 
     device: str = "auto"
     precision: str = "auto"
     threads: int = 0
-    workers: int = 0
+    workers: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,7 @@ class TestOptions:
         assert code == 0
         assert request.options.budget.minutes == 60.0
         assert request.options.stage is Stage.ALL
+        assert request.options.compute.workers == 0
         assert request.facts.name == "mine"
         assert request.facts.training_data == "patients"
 

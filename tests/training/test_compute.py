@@ -59,7 +59,9 @@ class TestSetUpMachine:
         monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
         monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
-        beside_gpu, alone = set_up_machine(Compute()), set_up_machine(Compute("cpu"))
+        beside_gpu, alone = (
+            set_up_machine(Compute(device, workers=0)) for device in ("auto", "cpu")
+        )
 
         assert (beside_gpu.readers, beside_gpu.workers) == (6, 5)
         assert (alone.readers, alone.workers) == (6, 1)
@@ -67,7 +69,8 @@ class TestSetUpMachine:
     def test_many_processors_are_not_all_taken_unless_asked_for(self, monkeypatch):
         monkeypatch.setattr(compute.os, "cpu_count", lambda: 96)
 
-        assert set_up_machine(Compute("cpu")).readers == 16
+        assert set_up_machine(Compute("cpu", workers=0)).readers == 16
+        assert set_up_machine(Compute("cpu")).readers == 1
         asked = set_up_machine(Compute("cpu", workers=40))
         assert (asked.readers, asked.workers) == (40, 40)
 
