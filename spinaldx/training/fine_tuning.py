@@ -125,10 +125,10 @@ def fine_tune(request: Request, watcher: Watcher) -> Outcome:
     cache = SeriesCache(request.cache or request.work / "cache")
     reader = CachingReader(cache, start.grid)
     rows, _ = check_cases(request.table)
-    reader.prepare(rows, machine.readers, _counted(watcher, "Reading images"))
-    lint = lint_table(
-        request.table, options.stage, reader.inspect, _counted(watcher, "Checking rows")
-    )
+    reading = _counted(watcher, "Reading images")
+    if reader.prepare(rows, machine.readers, reading):
+        reading = _counted(watcher, "Checking images")
+    lint = lint_table(request.table, options.stage, reader.inspect, reading)
     lint.raise_faults(request.table)
     cohort = reader.cohort(_groups(lint.patients, options))
     learned = Run(options, machine, start, cohort, cache, request.work, watcher).learn()

@@ -63,7 +63,7 @@ class CachingReader:
         self._cache, self._grid = cache, grid
         self._stored: dict[int, CachedSeries] = {}
 
-    def prepare(self, rows: Sequence[CaseRow], workers: int, advance: Advance) -> None:
+    def prepare(self, rows: Sequence[CaseRow], workers: int, advance: Advance) -> bool:
         """Store the series of many rows, several at a time.
 
         What is wrong with a row is left for `inspect` to find again and name.
@@ -73,14 +73,18 @@ class CachingReader:
             workers: Processes; with one there is nothing to gain and nothing is done.
             advance: Told how many of how many rows are read.
 
+        Returns:
+            Whether anything was done.
+
         Raises:
             OutputError: If the disk is full or a process was killed.
         """
         if workers == 1 or len(rows) < _FEWEST_TO_SHARE:
-            return
+            return False
         tasks = [_Reading(self._cache, self._grid, row) for row in rows]
         for done, _ in enumerate(side_by_side(_store, tasks, workers), start=1):
             advance(done, len(tasks))
+        return True
 
     def inspect(self, row: CaseRow) -> SeriesFacts:
         """Store a row's series on the grid, unless it is there.

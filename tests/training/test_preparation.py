@@ -25,7 +25,7 @@ def test_many_rows_are_stored_side_by_side(table, tmp_path, monkeypatch):
     reader = CachingReader(cache, GridSpec())
     steps = []
 
-    reader.prepare(rows, 2, lambda *step: steps.append(step))
+    assert reader.prepare(rows, 2, lambda *step: steps.append(step))
 
     assert steps == [(done, 18) for done in range(1, 19)]
     monkeypatch.setattr(cache, "store", None)  # all that can be read is there
@@ -42,6 +42,6 @@ def test_few_rows_and_one_worker_are_not_worth_it(
     monkeypatch.setattr(preparation, "side_by_side", None)
     reader = CachingReader(SeriesCache(tmp_path / "cache"), GridSpec())
 
-    reader.prepare(check_cases(table)[0][:rows], workers, print)
+    assert not reader.prepare(check_cases(table)[0][:rows], workers, print)
 
     assert not (tmp_path / "cache").exists()
