@@ -33,6 +33,7 @@ from spinaldx.grid import (
     reference_intensity,
     to_grid,
     to_source,
+    volume_level,
     with_neighbours,
 )
 
@@ -327,6 +328,26 @@ class TestLesionCrops:
 
             assert crops.pixels.tobytes() == expected.pixels.tobytes()
             assert crops.windows == expected.windows
+
+    def test_the_volume_is_that_of_all_lesions_everywhere(self):
+        spec = replace(SPEC, channels=("volume", "zero"))
+        lesion = one_lesion()
+        volume = volume_of(noise())
+        volume_ml = lesion.sum() * volume.voxel_mm3 / 1000
+
+        pixels = crops_of(volume, lesion, spec).pixels
+
+        # The logarithm of 1 + volume / 0.1 ml, 1 at 50 ml.
+        expected = np.log(1 + volume_ml / 0.1) / np.log(501)
+        np.testing.assert_allclose(pixels[:, 0], expected, rtol=1e-6)
+        assert not pixels[:, 1].any()
+
+    def test_volumes_grow_from_nothing_to_one(self):
+        levels = [volume_level(volume_ml) for volume_ml in (0.0, 0.3, 5.0, 50.0)]
+
+        assert levels == sorted(levels)
+        assert levels[0] == 0.0
+        assert levels[-1] == pytest.approx(1.0)
 
     def test_an_empty_mask_gives_no_crop(self):
         assert crops_of(volume_of(noise()), np.zeros(SHAPE)).pixels.shape[0] == 0

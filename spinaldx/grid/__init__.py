@@ -12,6 +12,7 @@ from spinaldx.grid.crops import (
     CropWindow,
     lesion_crops,
     maps_to_source,
+    volume_level,
 )
 from spinaldx.grid.neighbours import neighbour_offsets, with_neighbours
 from spinaldx.grid.stack import (
@@ -45,5 +46,6 @@ __all__ = [
     "reference_intensity",
     "to_grid",
     "to_source",
+    "volume_level",
     "with_neighbours",
 ]

@@ -22,6 +22,10 @@ from spinaldx.records import Float32Array, Volume
 # "Dilated" masking keeps this much around the lesion.
 _DILATION_MM = 5.0
 
+# Volumes as a channel shows them: 0 without lesion, 1 at the largest tumours, and
+# steepest where plaques are.
+_SMALL_ML, _LARGEST_ML = 0.1, 50.0
+
 
 @dataclass(frozen=True, slots=True)
 class CropSpec:
@@ -32,7 +36,9 @@ class CropSpec:
             a Grad-CAM cell of 16 pixels is at most 8 mm.
         height_mm: Extent from head to foot.
         width_mm: Extent from front to back.
-        channels: What the channels hold, of ``t2w``, ``lesion``, ``cord``, ``zero``.
+        channels: What the channels hold, of ``t2w``, ``lesion``, ``cord``, ``volume``
+            (that of all lesions of the series, everywhere the same, see
+            `volume_level`), ``zero``.
         masking: ``none``, or ``lesion`` to blank everything but the lesion, or
             ``dilated`` to keep 5 mm around it.
     """
@@ -95,6 +101,15 @@ class Crops:
     transform: GridTransform
 
 
+def volume_level(volume_ml: float) -> float:
+    """Return a lesion volume as classifiers see it, 0 to about 1.
+
+    Size is what tells a tumour best, and a window shows it less plainly than a number.
+    """
+    scaled = np.log1p(volume_ml / _SMALL_ML) / np.log1p(_LARGEST_ML / _SMALL_ML)
+    return float(scaled)
+
+
 def lesion_crops(inputs: CropInputs, grid: GridSpec, spec: CropSpec) -> Crops:
     """Cut one window a lesion-bearing slice, at the classifiers' resolution.
 
@@ -131,6 +146,8 @@ def lesion_crops(inputs: CropInputs, grid: GridSpec, spec: CropSpec) -> Crops:
     scale = reference_intensity(volume.voxels, grid.reference_percentile)
     image = to_stack(volume.voxels, transform)
     cord = None if inputs.cord is None else to_stack(inputs.cord, transform)
+    volume_ml = np.count_nonzero(inputs.lesion) * volume.voxel_mm3 / 1000.0
+    everywhere = {"zero": 0.0, "volume": volume_level(volume_ml)}
     for place, window in enumerate(windows):
         index = window.stack_index
         layers = {
@@ -138,7 +155,7 @@ def lesion_crops(inputs: CropInputs, grid: GridSpec, spec: CropSpec) -> Crops:
             "lesion": lesion[index],
             "cord": None if cord is None else cord[index],
         }
-        pixels[place] = _cut(layers, window, transform, spec)
+        pixels[place] = _cut(layers, everywhere, window, transform, spec)
     return Crops(pixels, windows, transform)
 
 
@@ -173,15 +190,20 @@ def _best_span(
 
 def _cut(
     layers: dict[str, Float32Array | None],
+    everywhere: dict[str, float],
     window: CropWindow,
     transform: GridTransform,
     spec: CropSpec,
 ) -> Float32Array:
     rows, columns = _window_weights(window, transform, spec)
-    blank = np.zeros(spec.shape, dtype=np.float32)
-    cut: dict[str, Float32Array] = {"zero": blank}
+    cut = {
+        name: np.full(spec.shape, value, dtype=np.float32)
+        for name, value in everywhere.items()
+    }
     for name, layer in layers.items():
-        cut[name] = blank if layer is None else resample_plane(layer, rows, columns)
+        cut[name] = (
+            cut["zero"] if layer is None else resample_plane(layer, rows, columns)
+        )
     cut["t2w"] = cut["t2w"] * _visible(cut["lesion"], spec)
     if unknown := set(spec.channels) - set(cut):
         message = f"Unknown classifier channels: {', '.join(sorted(unknown))}."

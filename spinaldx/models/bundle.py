@@ -36,7 +36,7 @@ SEGMENTATION = "segmentation"
 FAST_PRECISIONS = ("bf16", "fp16")
 
 _SCHEMA_VERSION = 1
-_CHANNELS = ("t2w", "lesion", "cord", "zero")
+_CHANNELS = ("t2w", "lesion", "cord", "volume", "zero")
 
 # A Grad-CAM cell at the third dense block is so many pixels.
 CELL_PIXELS = 16

@@ -24,7 +24,7 @@ from spinaldx.training.options import ClassifierOptions
 _VALIDATION_BATCH = 8
 
 # Names of channels, as in `CropSpec`.
-_IMAGE, _LESION, _CORD = "t2w", "lesion", "cord"
+_IMAGE, _LESION, _CORD, _VOLUME = "t2w", "lesion", "cord", "volume"
 
 _HALF = 0.5
 
@@ -146,6 +146,11 @@ class ClassificationObjective:
         shift_px = (shift * (height, width)).astype(np.float32)
         changes.bend_px[...] += shift_px[:, :, None, None]
         sampled = resample(torch.from_numpy(crops), changes, (height, width))
+        if _VOLUME in self.channels:
+            # A number: beyond the window's edge, where nothing is seen, it is the same.
+            place = self.channels.index(_VOLUME)
+            number = torch.from_numpy(crops[:, place, 0, 0])
+            sampled[:, place] = number[:, None, None]
         cord, is_known = self._cord(sampled)
         for channel in np.flatnonzero(np.array(self.channels) == _IMAGE).tolist():
             image = sampled[:, channel : channel + 1]

@@ -27,7 +27,7 @@ def options(**changes):
 
 class TestFindStart:
     def test_from_scratch_classifiers_see_every_channel(self):
-        crop = CropSpec(channels=("t2w", "lesion", "cord", "zero"))
+        crop = CropSpec(channels=("t2w", "lesion", "cord", "volume"))
 
         start = find_start(
             TrainingOptions(budget=Budget(epochs=1), network="tiny", crop=crop)
