@@ -231,11 +231,12 @@ def painted(
 def classes(answers: Answers) -> dict[str, float | int | dict[str, int]]:
     """Judge the answers at the contrast of the literature; a missed lesion is wrong.
 
-    ``answer_right`` asks for the answer itself, the other shares for the largest of the
-    four probabilities, which an answer of ``indeterminate`` has too.
+    ``answer_right`` asks for the answer itself, ``first_stage_right`` for the first of
+    the three models, and the other shares for the largest of the four probabilities,
+    which an answer of ``indeterminate`` has too.
     """
     judged = [one for one in answers if one[1] == AS_PUBLISHED]
-    right, likely, group, scores = [], [], [], []
+    right, likely, group, first, scores = [], [], [], [], []
     for kind, _, prediction in judged:
         right.append(prediction.diagnosis.value == kind)
         by_name = prediction.probabilities
@@ -243,6 +244,10 @@ def classes(answers: Answers) -> dict[str, float | int | dict[str, int]]:
         likely.append(top is not None and top.value == kind)
         side = class_of(FIRST, Disease(kind))
         group.append(top is not None and class_of(FIRST, top) == side)
+        stage = prediction.stages[0] if prediction.stages else None
+        first.append(
+            stage is not None and (stage.answer == FIRST.positive) == bool(side)
+        )
         if prediction.stages:
             scores.append((side, prediction.stages[0].positive_probability))
     found, positive = np.array(scores, dtype=np.float64).reshape(-1, 2).T
@@ -252,6 +257,7 @@ def classes(answers: Answers) -> dict[str, float | int | dict[str, int]]:
         "answer_right": round(float(np.mean(right)), 3),
         "most_probable_right": round(float(np.mean(likely)), 3),
         "tumour_or_demyelination_right": round(float(np.mean(group)), 3),
+        "first_stage_right": round(float(np.mean(first)), 3),
         "auc_of_those_found": round(area_under_curve(found, positive), 3),
         "answers": dict(sorted(said.items())),
     }
