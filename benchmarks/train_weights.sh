@@ -4,6 +4,9 @@
 #
 #   benchmarks/train_weights.sh WORK
 #
+# Those that ship are means of the weights of such runs (mean_weights.py) and classifiers
+# from a GPU; decision 0013 and the card tell how.
+#
 # Everything lies in WORK. After an interruption call it with --resume behind WORK.
 set -euo pipefail
 
