@@ -1,9 +1,8 @@
 """Write a bundle whose weights are the mean of those of several bundles.
 
 Networks that were trained from one another lie so near that the mean of their weights
-works, and on images unlike those they learned from better than each: decision 0013.
-Everything else, cut-offs too, is the first bundle's: fit it anew afterwards with
-`spinaldx fine-tune --init OUT --stage classification`.
+works, on images unlike those they learned from now and then better than each: decision
+0013. Everything else, cut-offs too, is the first bundle's and no longer fits exactly.
 
     python benchmarks/mean_weights.py OUT BUNDLE BUNDLE [BUNDLE ...]
 """
@@ -22,10 +21,8 @@ def mean_of(bundles: list[Bundle], part: str) -> dict[str, np.ndarray]:
     """Return the mean of one network's tensors, which must be of one shape."""
     states = [load_tensors(bundle, part) for bundle in bundles]
     return {
-        name: np.mean([state[name] for state in states], axis=0, dtype=np.float64)
-        .astype(np.float32)
-        .reshape(first.shape)
-        for name, first in states[0].items()
+        name: np.mean([one[name] for one in states], 0, np.float64).astype(np.float32)
+        for name in states[0]
     }
 
 

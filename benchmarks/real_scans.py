@@ -7,7 +7,8 @@ the classes that they are given. The
 painting shares no code with the simulator. It is a check on healthy cords with painted
 lesions, not evidence about patients.
 
-    python benchmarks/real_scans.py [--weights NAME|DIR] [--repeats 4] [--out FILE.json]
+    python benchmarks/real_scans.py [--weights NAME|DIR] [--repeats 4]
+        [--first-seed 0] [--out FILE.json]
 """
 
 import argparse
@@ -197,7 +198,7 @@ Answers = list[tuple[str, str, Prediction]]
 
 
 def painted(
-    bundle: Bundle, networks: Networks, repeats: int
+    bundle: Bundle, networks: Networks, repeats: int, first_seed: int
 ) -> tuple[dict[str, dict[str, float]], Answers]:
     """Return Dice by kind and contrast, and kind, contrast and answer of each."""
     rows: dict[str, dict[str, float]] = {}
@@ -215,7 +216,7 @@ def painted(
             scores = []
             for number, (voxels, affine, cord) in enumerate(scans):
                 for repeat in range(repeats):
-                    seed = 1000 * number + repeat
+                    seed = first_seed + 1000 * number + repeat
                     image, soft = paint(voxels, cord, kind, ratio, seed)
                     slabs, place = to_slabs(image, affine)
                     truth = to_slabs(soft, affine)[0] > 0.5
@@ -267,6 +268,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--weights", default=DEFAULT_WEIGHTS)
     parser.add_argument("--repeats", type=int, default=4)
+    parser.add_argument("--first-seed", type=int, default=0, help="other lesions")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     bundle = find_bundle(arguments.weights)
@@ -277,7 +279,7 @@ def main() -> None:
         "fake_lesion": fake_lesion(bundle, networks),
         "lumbar": lumbar(bundle, networks),
     }
-    scores, answers = painted(bundle, networks, arguments.repeats)
+    scores, answers = painted(bundle, networks, arguments.repeats, arguments.first_seed)
     result |= {"painted_dice": scores, "painted_classes": classes(answers)}
     text = json.dumps(result, indent=2)
     print(text)

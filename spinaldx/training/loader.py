@@ -17,8 +17,8 @@ from torch import Tensor
 
 from spinaldx.workers import in_order
 
-Batch = list[tuple[Tensor, ...]]
-MakeBatch = Callable[[int], Batch]
+Batches = list[tuple[Tensor, ...]]
+MakeBatches = Callable[[int], Batches]
 
 # Batches in store: enough to even out slow ones, few enough for any memory.
 _DEPTH = 6
@@ -27,33 +27,33 @@ _DEPTH_OF_A_PROCESS = 2
 
 @contextmanager
 def batches_ahead(
-    make_batch: MakeBatch, first: int, workers: int = 1
-) -> Iterator[Callable[[], Batch]]:
+    make_batches: MakeBatches, first: int, workers: int = 1
+) -> Iterator[Callable[[], Batches]]:
     """Make batches in the background while the block runs.
 
     Args:
-        make_batch: Makes the batches of a step. With one worker it runs in one other
+        make_batches: Makes the batches of a step. With one worker it runs in one other
             thread, in order; with several it is copied to processes.
         first: Number of the first step.
         workers: At least 1; one is a thread of this process.
 
     Yields:
-        A function that gives the next batch; what `make_batch` raised is raised
+        A function that gives the next batch; what `make_batches` raised is raised
         there, and `OutputError` if a process was killed.
     """
     start = _by_a_thread if workers == 1 else _by_processes
-    with start(make_batch, first, workers) as take:
+    with start(make_batches, first, workers) as take:
         yield take
 
 
 @contextmanager
 def _by_a_thread(
-    make_batch: MakeBatch, first: int, _: int
-) -> Iterator[Callable[[], Batch]]:
-    ready: queue.Queue[Batch | BaseException] = queue.Queue(_DEPTH)
+    make_batches: MakeBatches, first: int, _: int
+) -> Iterator[Callable[[], Batches]]:
+    ready: queue.Queue[Batches | BaseException] = queue.Queue(_DEPTH)
     stopped = threading.Event()
 
-    def put(item: Batch | BaseException) -> None:
+    def put(item: Batches | BaseException) -> None:
         while not stopped.is_set():
             try:
                 ready.put(item, timeout=0.1)
@@ -65,13 +65,13 @@ def _by_a_thread(
         step = first
         while not stopped.is_set():
             try:
-                put(make_batch(step))
+                put(make_batches(step))
             except BaseException as error:  # noqa: BLE001 - raised by the reader
                 put(error)
                 return
             step += 1
 
-    def take() -> Batch:
+    def take() -> Batches:
         item = ready.get()
         if isinstance(item, BaseException):
             raise item
@@ -88,12 +88,12 @@ def _by_a_thread(
 
 @contextmanager
 def _by_processes(
-    make_batch: MakeBatch, first: int, workers: int
-) -> Iterator[Callable[[], Batch]]:
+    make_batches: MakeBatches, first: int, workers: int
+) -> Iterator[Callable[[], Batches]]:
     ahead = workers * _DEPTH_OF_A_PROCESS
-    with in_order(_AsArrays(make_batch), first, workers, ahead) as take:
+    with in_order(_AsArrays(make_batches), first, workers, ahead) as take:
 
-        def placed() -> Batch:
+        def placed() -> Batches:
             return [tuple(torch.from_numpy(array) for array in part) for part in take()]
 
         yield placed
@@ -103,10 +103,9 @@ def _by_processes(
 class _AsArrays:
     """Batches as plain bytes: torch's own way needs a large /dev/shm."""
 
-    make_batch: MakeBatch
+    make_batches: MakeBatches
 
     def __call__(self, step: int) -> list[tuple[NDArray[np.generic], ...]]:
-        torch.set_num_threads(1)
         return [
-            tuple(tensor.numpy() for tensor in part) for part in self.make_batch(step)
+            tuple(tensor.numpy() for tensor in part) for part in self.make_batches(step)
         ]

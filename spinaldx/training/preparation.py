@@ -82,7 +82,10 @@ class CachingReader:
         if workers == 1 or len(rows) < _FEWEST_TO_SHARE:
             return False
         tasks = [_Reading(self._cache, self._grid, row) for row in rows]
-        for done, _ in enumerate(side_by_side(_store, tasks, workers), start=1):
+        found = side_by_side(_store, tasks, workers)
+        for done, (number, series) in enumerate(found, start=1):
+            if series is not None:
+                self._stored[number] = series
             advance(done, len(tasks))
         return True
 
@@ -94,12 +97,13 @@ class CachingReader:
             GeometryError: If a mask is not on the image's grid.
             OutputError: If the disk is full.
         """
-        key = cache_key(series_files(row), self._grid)
-        series = self._cache.find(key)
-        if series is None:
-            series = self._cache.store(key, read_series(row), self._grid)
-        self._stored[row.number] = series
-        return series.facts
+        if row.number not in self._stored:
+            key = cache_key(series_files(row), self._grid)
+            series = self._cache.find(key)
+            if series is None:
+                series = self._cache.store(key, read_series(row), self._grid)
+            self._stored[row.number] = series
+        return self._stored[row.number].facts
 
     def cohort(self, groups: Mapping[Split, Sequence[Patient]]) -> Cohort:
         """Gather what was read by split; test patients are left out."""
@@ -126,11 +130,13 @@ class _Reading:
     row: CaseRow
 
 
-def _store(task: _Reading) -> None:
+def _store(task: _Reading) -> tuple[int, CachedSeries | None]:
+    reader, number = CachingReader(task.cache, task.grid), task.row.number
     try:
-        CachingReader(task.cache, task.grid).inspect(task.row)
+        reader.inspect(task.row)
     except OutputError:
         raise
     except SpinalDxError:
         # Named by the lint, which knows row and column.
-        return
+        return number, None
+    return number, reader._stored[number]

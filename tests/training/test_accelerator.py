@@ -82,7 +82,7 @@ def test_gives_every_parameter_of_the_segmentation_a_gradient(accelerator, head)
     assert missing == []
 
 
-def test_goes_on_from_a_checkpoint(tmp_path, accelerator):
+def test_a_finished_run_is_read_again(tmp_path, accelerator):
     first = trained(tmp_path, accelerator)
 
     again = trained(tmp_path, accelerator)

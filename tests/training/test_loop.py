@@ -85,6 +85,13 @@ class TestTrain:
 
         assert losses[-1] < losses[0] / 3
 
+    def test_processes_that_make_batches_change_no_weight(self, tmp_path):
+        alone = run(tmp_path / "a", steps=12)
+        shared = run(tmp_path / "b", steps=12, workers=2)
+
+        assert same(alone, shared)
+        assert shared.steps == 12
+
     def test_records_each_validation(self, tmp_path):
         trained = run(tmp_path)
 
