@@ -19,6 +19,10 @@ from spinaldx.records import Disease
 _AS_FLUID = 0.12
 _OUTSIDE = 0.1
 
+# Share of lesions whose ends fade along the cord, and over how much of half the length.
+_FADING = 0.35
+_FADE = (0.2, 1.0)
+
 Extent = tuple[float, float]
 Section = tuple[float, float]
 
@@ -57,6 +61,8 @@ class Body:
         follows: 1 when its offset grows with its section, 0 when it stays.
         is_sign: Whether it is a sign (cyst, cap, oedema, bright spot), not the lesion
             itself.
+        may_fade: Whether its ends can fade along the canal: tissue, not fluid or blood.
+        fade_mm: Length over which each end fades, half of it beyond `half_mm`.
     """
 
     centre_mm: float
@@ -72,6 +78,8 @@ class Body:
     pushes: bool = True
     follows: float = 0.0
     is_sign: bool = False
+    may_fade: bool = False
+    fade_mm: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +138,26 @@ def without_signs(recipe: Recipe) -> Recipe:
         for body in kept
     )
     return replace(recipe, bodies=tuple(drawn_out))
+
+
+def with_fading_ends(rng: np.random.Generator, recipe: Recipe) -> Recipe:
+    """Let the ends of some lesions fade along the canal, whatever their disease.
+
+    Args:
+        rng: Source of chance; asked for two numbers.
+        recipe: One lesion.
+
+    Returns:
+        The recipe, in about one of three cases with bodies that fade.
+    """
+    fades, share = _chance(rng, _FADING), rng.uniform(*_FADE)
+    if not fades:
+        return recipe
+    bodies = (
+        replace(body, fade_mm=share * body.half_mm) if body.may_fade else body
+        for body in recipe.bodies
+    )
+    return replace(recipe, bodies=tuple(bodies))
 
 
 def _reach(bodies: Sequence[Body]) -> Extent:
@@ -297,6 +325,7 @@ def _oedema(
         ratio=float(1 + max(solid - 1, 0.2) * rng.uniform(0.4, 1.0)),
         look=_look(rng, rng.uniform(0.05, 0.25), 0.15),
         is_sign=True,
+        may_fade=True,
     )
     return [body]
 
@@ -342,6 +371,7 @@ def _ependymoma(rng: np.random.Generator, extent: Extent, section: Section) -> R
         ratio=ratio,
         look=_look(rng, rng.uniform(0.02, 0.2), rng.uniform(0.05, 0.5), 9.0),
         follows=1.0,
+        may_fade=True,
     )
     bodies += [solid, *cysts]
     bodies += _inner_cysts(rng, core, section, 0.22)
@@ -374,6 +404,7 @@ def _astrocytoma(rng: np.random.Generator, extent: Extent, section: Section) -> 
                 ratio=ratio * float(np.clip(rng.normal(1, 0.07), 0.85, 1.2)),
                 look=_look(rng, rng.uniform(0.08, 0.32), rng.uniform(0.15, 0.7), 9.0),
                 follows=1.0,
+                may_fade=True,
             )
         )
     bodies += cysts
@@ -412,6 +443,7 @@ def _ms(rng: np.random.Generator, extent: Extent, section: Section) -> Recipe:
             ratio=_ratio(rng, *_ms_range(rng)),
             look=_look(rng, rng.uniform(0.03, 0.22), rng.uniform(0.05, 0.35)),
             pushes=_chance(rng, 0.3),
+            may_fade=True,
         )
     ]
     if _chance(rng, 0.06):
@@ -439,6 +471,7 @@ def _nmosd(rng: np.random.Generator, extent: Extent, section: Section) -> Recipe
             margin_mm=float(rng.choice((rng.uniform(0.5, 1.4), rng.uniform(1.2, 3.5)))),
             ratio=_ratio(rng, 1.25, 1.95),
             look=_look(rng, rng.uniform(0.05, 0.28), rng.uniform(0.1, 0.45)),
+            may_fade=True,
         )
     ]
     if _chance(rng, 0.45):

@@ -4,7 +4,7 @@ Only the pixels near the canal are painted, as a list, at several places across
 each slice; the mean over these places is the slice.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -239,7 +239,7 @@ class CanalPainter:
         layers: tuple[Float32Array, Float32Array, Float32Array],
     ) -> None:
         value, cord, lesion = layers
-        beyond = 0.5 * body.margin_mm + 1.0
+        beyond = 0.5 * max(body.margin_mm, body.fade_mm) + 1.0
         near = np.flatnonzero(
             (np.abs(points.s - body.centre_mm) < body.half_mm + beyond)
             & (cord > 0)
@@ -249,15 +249,20 @@ class CanalPainter:
             return
         local = Points(points.s[near], points.p[near], points.u[near])
         wave = waves(body.look, local)
-        depth = depth_mm(body, local, wave)
+        # A body that fades is longer by half of that, and as good as gone there.
+        longer = replace(body, half_mm=body.half_mm + body.fade_mm / 2)
+        depth = depth_mm(longer, local, wave)
+        to_end = np.float32(body.half_mm) - np.abs(local.s - np.float32(body.centre_mm))
         # Not wider than the body itself: a faint rim must not eat a small plaque.
         width = min(body.margin_mm, 0.8 * min(body.radius_p, body.radius_u) + 0.3)
         share = soft_step(depth, max(width, self._edge_mm)) * cord[near]
+        if body.fade_mm > 0:
+            share *= soft_step(to_end, body.fade_mm)
         rough = np.sin(2.3 * wave + local.s * 0.21) * wave
         contrast = np.float32(body.ratio - 1) * (
             1 + np.float32(body.look.texture) * rough
         )
         painted = np.maximum(1 + contrast, np.float32(0.05))
         value[near] += share * (painted - value[near])
-        inside = soft_step(depth, self._edge_mm) * cord[near]
+        inside = soft_step(np.minimum(depth, to_end), self._edge_mm) * cord[near]
         lesion[near] = np.maximum(lesion[near], inside)

@@ -17,6 +17,7 @@ from spinaldx.simulation.appearance import (
     Look,
     Recipe,
     draw_recipe,
+    with_fading_ends,
     without_signs,
 )
 from spinaldx.simulation.population import (
@@ -132,6 +133,7 @@ def draw_lesions(
         most = 1 + (recipe.most_swelling - 1) * swelling_factor
         recipe = replace(recipe, most_swelling=most)
         recipe = recipe if signs else without_signs(recipe)
+        recipe = with_fading_ends(rng, recipe)
         sized = _scale_to_volume(recipe, spine, 1000 * plan.volume_ml * share)
         spine = _make_room(spine, sized)
         bodies.extend(_with_contrast(sized.bodies, contrast_factor))

@@ -2,7 +2,7 @@
 
 Lesions are brighter than cord on T2w images: MS 1.2 to 1.6 times, others more. What a
 network marks and is hardly brighter is the cord's own texture, its grey matter or a
-shading of the coil. Pure numpy and scipy.
+shading of the coil. Pure numpy.
 """
 
 from collections.abc import Iterator
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spinaldx.records import BoolArray, Float32Array, Volume
+from spinaldx.stages.shading import lesion_free_cord
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,24 @@ class ContrastOptions:
     margin_voxels: int = 2
     quantiles: tuple[float, ...] = (0.5, 0.9)
     least_voxels: int = 20
+
+
+@dataclass(frozen=True, slots=True)
+class FaintEndOptions:
+    """Which ends of a lesion are cut off.
+
+    Attributes:
+        least_contrast: Rows where the median is less, relative to the cord, are faint.
+        window_mm: Length of lesion whose median is taken for a row's.
+        shortest_mm: Ends shorter than this stay.
+        swollen: So does all of a lesion where the cord is this many times as thick as
+            nearby.
+    """
+
+    least_contrast: float = 1.15
+    window_mm: float = 8.0
+    shortest_mm: float = 8.0
+    swollen: float = 1.3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,17 +125,11 @@ def _compared(
     labels: NDArray[np.uint8], cord: BoolArray, volume: Volume, options: ContrastOptions
 ) -> Iterator[tuple[int, tuple[Float32Array, Float32Array]]]:
     """Yield number, intensities, and those of the cord nearby, where there is any."""
-    from scipy import ndimage  # noqa: PLC0415 - slow; imported beside other work
-
     if not labels.any() or not cord.any():
         return
-    in_slice = _in_slice(volume.slice_axis)
-    inner = ndimage.binary_erosion(cord, in_slice)
-    margin = ndimage.binary_dilation(
-        labels > 0, in_slice, iterations=options.margin_voxels
-    )
+    inner, outside = lesion_free_cord(labels, cord, volume, options.margin_voxels)
     # Lists of voxels: a pass over the volume for each lesion would be slow.
-    free = _Voxels.of(inner & ~margin, volume)
+    free = _Voxels.of(outside, volume)
     marked = _Voxels.of(labels > 0, volume)
     numbers, is_inner = labels[labels > 0], inner[labels > 0]
     for number in range(1, int(labels.max()) + 1):
@@ -162,14 +175,64 @@ def swelling(
     return np.asarray(ratios, dtype=np.float64)
 
 
-def _in_slice(slice_axis: int) -> BoolArray:
-    """A voxel and its four neighbours in the slice, (3, 3, 3)."""
-    cross = np.zeros((3, 3, 3), dtype=np.bool_)
-    for axis in {0, 1, 2} - {slice_axis}:
-        along = [1, 1, 1]
-        for along[axis] in range(3):
-            cross[tuple(along)] = True
-    return cross
+def cut_faint_ends(
+    labels: NDArray[np.uint8],
+    cord: BoolArray,
+    even: Volume,
+    options: FaintEndOptions | None = None,
+) -> BoolArray:
+    """Cut off the ends of lesions that are no brighter than the cord there.
+
+    A network may run from a lesion on into a stretch of cord that it doubts. Where
+    the cord is swollen nothing is cut: solid tumours can be as bright as cord.
+
+    Args:
+        labels: (I, J, K) uint8, lesions numbered from 1.
+        cord: (I, J, K) bool, lesions included.
+        even: The image with the cord near 1, from `shading.even_out`.
+        options: What is cut.
+
+    Returns:
+        (I, J, K) bool: what is left of all lesions. A lesion without any brighter row
+        stays whole.
+    """
+    options = options or FaintEndOptions()
+    upright = even.upright_axis
+    inside = labels > 0
+    if not inside.any():
+        return inside
+    inner, _ = lesion_free_cord(labels, cord, even, 0)
+    marked = _Voxels.of(inside, even)
+    numbers, is_inner = labels[inside], inner[inside]
+    is_left = np.ones(len(numbers), dtype=np.bool_)
+    slim = np.flatnonzero(~(swelling(labels, cord, even) >= options.swollen)) + 1
+    for number in slim:
+        lesion = numbers == number
+        seen = lesion & is_inner
+        places = marked.places[seen, upright]
+        rows = np.unique(marked.places[lesion, upright])
+        ratio = _along(rows, places, marked.values[seen], even, options)
+        bright = rows[ratio >= options.least_contrast]
+        if bright.size:
+            for end in (rows[rows < bright[0]], rows[rows > bright[-1]]):
+                if len(end) * even.spacing_mm[upright] >= options.shortest_mm:
+                    is_left &= ~(lesion & np.isin(marked.places[:, upright], end))
+    left = np.zeros_like(inside)
+    left[inside] = is_left
+    return left
+
+
+def _along(
+    rows: NDArray[np.intp],
+    places: NDArray[np.intp],
+    values: Float32Array,
+    even: Volume,
+    options: FaintEndOptions,
+) -> NDArray[np.float64]:
+    """Median of the values near each row; NaN where there is none."""
+    reach = options.window_mm / 2 / even.spacing_mm[even.upright_axis]
+    near = [values[np.abs(places - row) <= reach] for row in rows]
+    return np.array([np.median(one) if one.size else np.nan for one in near])
 
 
 def _around(

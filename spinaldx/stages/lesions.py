@@ -54,7 +54,10 @@ class LesionOptions:
             half widths and by the median of their voxels, are left out: slices that
             graze the cord show fluid as well as cord.
         min_contrast: Lesions less bright than this, relative to the cord without lesion
-            nearby, are left out; 0 keeps all. Where there is no such cord they stay.
+            nearby, are left out, whether the cord's shading is evened out or not; 0
+            keeps all. Where there is no such cord they stay.
+        min_cut_contrast: The same for what is left of a mark whose ends are no brighter
+            than the cord: it was doubtful.
         swollen: They stay too where the cord is this many times as thick as nearby:
             solid tumours can be as bright as cord.
         grows: Whether lesions are grown to where their brightness has fallen half
@@ -65,8 +68,9 @@ class LesionOptions:
     min_volume_mm3: float = 30.0
     needs_cord: bool = True
     cord_reach_mm: float = 2.0
-    most_lateral: float = 0.8
+    most_lateral: float = 0.7
     min_contrast: float = 1.25
+    min_cut_contrast: float = 1.3
     swollen: float = 1.3
     grows: bool = True
 

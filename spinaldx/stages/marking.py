@@ -3,13 +3,20 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spinaldx.records import BoolArray, Mask, Volume
-from spinaldx.stages.contrast import brightness, contrast_to_cord, swelling
+from spinaldx.stages.contrast import (
+    brightness,
+    contrast_to_cord,
+    cut_faint_ends,
+    swelling,
+)
 from spinaldx.stages.cord import MainCord, main_cord
 from spinaldx.stages.extent import Evidence, lesion_extent
 from spinaldx.stages.lesions import LesionOptions, keep_lesions, number_lesions
 from spinaldx.stages.segmentation import Segmentation
+from spinaldx.stages.shading import even_out
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,13 +66,17 @@ def mark_lesions(
         reach=cord.reach if cord else None,
     )
     found = int(mask.labels.max(initial=0))
-    if cord and options.needs_cord:
-        mask = _central(mask, cord, volume, options)
-    if cord and options.needs_cord and options.min_contrast > 0:
-        mask = _plausible(mask, cord.voxels, volume, options)
-    left_out = found - int(mask.labels.max(initial=0))
-    if cord and options.needs_cord and options.grows:
-        mask = _grown(mask, cord, segmentation, volume)
+    if not cord or not options.needs_cord:
+        return Marking(mask, cord)
+    mask = _central(mask, cord, volume, options)
+    even = even_out(mask.labels, cord.voxels, volume)
+    if options.min_contrast > 0:
+        whole = mask
+        mask = _trimmed(whole, cord.voxels, even, options)
+        mask = _plausible(mask, whole, cord.voxels, (volume, even), options)
+    left_out = max(found - int(mask.labels.max(initial=0)), 0)
+    if options.grows:
+        mask = _grown(mask, cord, segmentation, even)
     return Marking(mask, cord, left_out)
 
 
@@ -90,19 +101,48 @@ def _kept(mask: Mask, keep: BoolArray, volume: Volume) -> Mask:
     return number_lesions(replace(mask, labels=labels), volume)
 
 
+def _trimmed(mask: Mask, cord: BoolArray, even: Volume, options: LesionOptions) -> Mask:
+    """Cut off ends that are no brighter than the cord; what is left of each counts."""
+    inside = cut_faint_ends(mask.labels, cord, even)
+    cut = number_lesions(replace(mask, labels=inside.astype(np.uint8)), even)
+    sizes = np.bincount(cut.labels.ravel())
+    return _kept(cut, sizes * even.voxel_mm3 >= options.min_volume_mm3, even)
+
+
 def _plausible(
-    mask: Mask, cord: BoolArray, volume: Volume, options: LesionOptions
+    mask: Mask,
+    whole: Mask,
+    cord: BoolArray,
+    images: tuple[Volume, Volume],
+    options: LesionOptions,
 ) -> Mask:
-    """Leave out what is neither brighter than the cord nor swells it."""
-    # Both are False where nothing can be said.
-    is_faint = contrast_to_cord(mask.labels, cord, volume) < options.min_contrast
-    is_slim = swelling(mask.labels, cord, volume) < options.swollen
+    """Leave out what neither is brighter than the cord nor swells it.
+
+    Of the image as it is and the one evened out either may show a lesion; what was
+    cut from a mark by the second is judged by the second.
+    """
+    plain, even = (contrast_to_cord(mask.labels, cord, image) for image in images)
+    # All are False where nothing can be said.
+    is_faint = (plain < options.min_contrast) & (even < options.min_contrast)
+    is_faint |= _are_cut(mask.labels, whole.labels) & (even < options.min_cut_contrast)
+    is_slim = swelling(mask.labels, cord, images[0]) < options.swollen
     keep = np.concatenate(([False], ~(is_faint & is_slim)))
-    return _kept(mask, keep, volume)
+    return _kept(mask, keep, images[0])
+
+
+def _are_cut(labels: NDArray[np.uint8], whole: NDArray[np.uint8]) -> BoolArray:
+    """Say of each lesion whether it was part of a larger mark."""
+    inside = labels > 0
+    is_smaller = np.bincount(
+        whole[inside], minlength=int(whole.max()) + 1
+    ) < np.bincount(whole.ravel())
+    mark_of = np.zeros(int(labels.max(initial=0)) + 1, dtype=np.intp)
+    mark_of[labels[inside]] = whole[inside]
+    return np.asarray(is_smaller[mark_of[1:]])
 
 
 def _grown(
-    mask: Mask, cord: MainCord, segmentation: Segmentation, volume: Volume
+    mask: Mask, cord: MainCord, segmentation: Segmentation, even: Volume
 ) -> Mask:
     """Add to each lesion what hangs together with it and is as bright."""
     if segmentation.cord_probability is None or not mask.labels.any():
@@ -111,8 +151,8 @@ def _grown(
         segmentation.lesion_probability,
         segmentation.cord_probability,
         cord.reach,
-        volume,
+        even,
     )
-    levels = brightness(mask.labels, cord.voxels, volume)
+    levels = brightness(mask.labels, cord.voxels, even)
     inside = lesion_extent(mask.labels, levels, evidence)
-    return number_lesions(replace(mask, labels=inside.astype(np.uint8)), volume)
+    return number_lesions(replace(mask, labels=inside.astype(np.uint8)), even)

@@ -98,6 +98,22 @@ def test_a_lesion_has_its_volume_and_brightness():
     assert (lesion <= cord + 1e-5).all()
 
 
+def test_a_lesion_that_fades_is_half_as_bright_at_its_ends():
+    # Rows are 0.5 mm apart and row 60 is at 80 mm; the body ends 10 mm from there and
+    # fades over 8 mm: all of it up to 6 mm, half at 10 mm, nothing at 14 mm.
+    body = Body(80.0, 10.0, 0.0, 0.0, 9.0, 9.0, 20.0, 0.5, 1.5, PLAIN, fade_mm=8.0)
+    value, _, lesion = paint([body])
+    along = value[4, :, 40]
+
+    assert along[60 - 12 : 60 + 12] == pytest.approx(1.5, abs=0.03)
+    assert along[[60 - 20, 60 + 20]] == pytest.approx(1.25, abs=0.04)
+    assert along[[60 - 30, 60 + 30]] == pytest.approx(1.0, abs=0.02)
+    # The mask ends where half of it is left.
+    assert np.flatnonzero(lesion[4, :, 40] > 0.5)[[0, -1]] == pytest.approx(
+        [40, 80], abs=1
+    )
+
+
 def test_a_lesion_wider_than_the_cord_ends_at_it():
     body = Body(80.0, 10.0, 0.0, 0.0, 30.0, 30.0, 6.0, 0.5, 1.5, PLAIN)
     _, cord, lesion = paint([body])

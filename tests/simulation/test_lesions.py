@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from spinaldx.records import Disease
-from spinaldx.simulation.appearance import Body, Look, draw_recipe, without_signs
+from spinaldx.simulation.appearance import (
+    Body,
+    Look,
+    draw_recipe,
+    with_fading_ends,
+    without_signs,
+)
 from spinaldx.simulation.lesions import (
     Lesions,
     Points,
@@ -112,6 +118,33 @@ class TestRecipes:
 
         assert min(ratios) < 1 < min(plain)
         assert len(plain) == 40
+
+    @pytest.mark.parametrize("disease", Disease)
+    def test_a_third_fades_alike_in_every_disease(self, disease):
+        rng = np.random.default_rng(9)
+        recipe = draw_recipe(rng, disease, (0, 40), (4, 6))
+        faded = [with_fading_ends(rng, recipe) for _ in range(400)]
+        shares = [
+            body.fade_mm / body.half_mm
+            for one in faded
+            for body in one.bodies
+            if body.fade_mm > 0
+        ]
+
+        is_fading = [any(body.fade_mm > 0 for body in one.bodies) for one in faded]
+        assert np.mean(is_fading) == pytest.approx(0.35, abs=0.08)
+        assert 0.2 <= min(shares) < 0.3
+        assert 0.9 < max(shares) <= 1.0
+
+    def test_fluid_and_blood_never_fade(self):
+        rng = np.random.default_rng(10)
+        for _ in range(60):
+            recipe = draw_recipe(rng, Disease.EPENDYMOMA, (0, 40), (4, 6))
+            faded = with_fading_ends(rng, recipe).bodies
+            # Caps are dark, cysts clear; oedema has a texture.
+            sharp = [b for b in faded if b.ratio < 1 or b.is_sign]
+            sharp = [b for b in sharp if b.ratio < 1 or b.look.texture < 0.15]
+            assert not any(body.fade_mm for body in sharp)
 
     def test_ms_is_fainter_than_astrocytoma(self):
         rng = np.random.default_rng(4)

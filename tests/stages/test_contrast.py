@@ -6,8 +6,10 @@ import pytest
 from spinaldx.records import Volume
 from spinaldx.stages.contrast import (
     ContrastOptions,
+    FaintEndOptions,
     brightness,
     contrast_to_cord,
+    cut_faint_ends,
     swelling,
 )
 
@@ -163,3 +165,74 @@ class TestBrightness:
 
     def test_nothing_in_nothing_out(self):
         assert brightness(labelled(), cord_mask(), volume(scan())).shape == (0, 3)
+
+
+class TestFaintEnds:
+    """A mark 40 rows long: some rows 1.5 times as bright as the cord, others alike."""
+
+    MARK = (slice(1, 2), slice(14, 17), slice(30, 70))
+
+    def cut(self, bright, order=(0, 1, 2), **options):
+        voxels = np.full(SHAPE, 3.0)
+        voxels[CORD] = 1.0
+        for first, last in bright:
+            voxels[1:2, 14:17, first:last] = 1.5
+        left = cut_faint_ends(
+            labelled(self.MARK).transpose(order),
+            cord_mask().transpose(order),
+            volume(voxels, order),
+            FaintEndOptions(**options),
+        )
+        return np.transpose(left, np.argsort(order))
+
+    def rows(self, *bright, **options):
+        left = self.cut(bright, **options)
+        found = np.flatnonzero(left.any(axis=(0, 1)))
+        return (int(found[0]), int(found[-1]) + 1) if len(found) else None
+
+    @pytest.mark.parametrize("order", ORDERS)
+    def test_the_faint_end_goes(self, order):
+        left = self.cut([(30, 50)], order)
+
+        # A row's median is that of 8 mm: half of them are bright up to the edge.
+        found = np.flatnonzero(left.any(axis=(0, 1)))
+        assert found[0] == 30
+        assert found[-1] + 1 == pytest.approx(50, abs=1)
+
+    def test_at_both_ends(self):
+        first, last = self.rows((42, 57))
+
+        assert first == pytest.approx(42, abs=1)
+        assert last == pytest.approx(57, abs=1)
+
+    def test_a_short_one_stays(self):
+        assert self.rows((30, 63)) == (30, 70)
+
+    def test_what_is_faint_between_bright_rows_stays(self):
+        assert self.rows((30, 40), (60, 70)) == (30, 70)
+
+    def test_a_mark_without_a_bright_row_stays_whole(self):
+        assert self.rows() == (30, 70)
+
+    def test_where_the_cord_is_swollen_nothing_is_cut(self):
+        voxels = np.full(SHAPE, 3.0)
+        cord = cord_mask()
+        cord[:, 10:21, 30:70] = True
+        voxels[cord] = 1.0
+        voxels[1:2, 14:17, 30:45] = 1.5
+        left = cut_faint_ends(labelled(self.MARK), cord, volume(voxels))
+
+        np.testing.assert_array_equal(left, labelled(self.MARK) > 0)
+
+    def test_one_of_two_lesions(self):
+        second = (slice(1, 2), slice(14, 17), slice(80, 95))
+        voxels = np.full(SHAPE, 1.0)
+        voxels[1:2, 14:17, 30:50] = 1.5
+        voxels[second] = 1.5
+        left = cut_faint_ends(labelled(self.MARK, second), cord_mask(), volume(voxels))
+
+        assert left[second].all()
+        assert not left[1, 15, 55:70].any()
+
+    def test_nothing_in_nothing_out(self):
+        assert not cut_faint_ends(labelled(), cord_mask(), volume(scan())).any()

@@ -104,6 +104,52 @@ class TestFaintMarks:
         assert marking.left_out == 1
 
 
+class TestShadedCord:
+    """A coil makes the cord's lower end 3.3 times as bright as its upper one."""
+
+    SHADE = np.exp(-0.02 * np.arange(SHAPE[2]))
+
+    def marked(self, *lesions, ratio=1.5, mark=None):
+        cord = boxes(CORD)
+        voxels = np.full(SHAPE, 300.0, np.float32)
+        voxels[cord > 0] = 100.0
+        voxels[boxes(*lesions) > 0] = 100.0 * ratio
+        scan = Volume((voxels * self.SHADE).astype(np.float32), VOLUME.affine_ras, "s")
+        found = Segmentation(boxes(*(mark or lesions)), cord)
+        return mark_lesions(found, scan, LesionOptions())
+
+    # Rows 40 to 60 are less than half as bright as rows 0 to 20.
+    FILLING = ((3, 5), (12, 19), (34, 54))
+
+    def test_a_lesion_at_the_dim_end_is_brighter_than_its_cord(self):
+        assert self.marked(self.FILLING).mask.labels.max() == 1
+
+    def test_and_what_is_no_brighter_is_still_left_out(self):
+        marking = self.marked(self.FILLING, ratio=1.1)
+
+        assert not marking.mask.labels.any()
+        assert marking.left_out == 1
+
+    def test_of_a_mark_that_runs_on_the_lesion_is_kept(self):
+        lesion = ((3, 4), (13, 18), (34, 50))
+        running_on = ((3, 4), (13, 18), (12, 50))
+        marking = self.marked(lesion, mark=[running_on])
+        rows = np.flatnonzero(marking.mask.labels.any(axis=(0, 1)))
+
+        assert rows[0] == pytest.approx(34, abs=1)
+        assert rows[-1] == 49
+        assert marking.left_out == 0
+
+    @pytest.mark.parametrize(("ratio", "kept"), [(1.27, 0), (1.4, 1)])
+    def test_what_is_cut_from_a_mark_must_be_clearer(self, ratio, kept):
+        lesion = ((3, 4), (13, 18), (34, 50))
+        running_on = ((3, 4), (13, 18), (12, 50))
+
+        assert self.marked(lesion, ratio=ratio).mask.labels.max() == 1
+        cut = self.marked(lesion, ratio=ratio, mark=[running_on])
+        assert cut.mask.labels.max() == kept
+
+
 class TestLateralMarks:
     """A cord five slices wide; marks in slices that graze it are fluid, too often."""
 
