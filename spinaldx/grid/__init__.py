@@ -6,6 +6,7 @@ Training and inference prepare images with this unit alone.
 """
 
 from spinaldx.grid.crops import (
+    CHANNELS,
     CropInputs,
     Crops,
     CropSpec,
@@ -29,6 +30,7 @@ from spinaldx.grid.stack import (
 )
 
 __all__ = [
+    "CHANNELS",
     "CropInputs",
     "CropSpec",
     "CropWindow",

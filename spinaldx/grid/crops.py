@@ -19,6 +19,9 @@ from spinaldx.grid.stack import (
 )
 from spinaldx.records import Float32Array, Volume
 
+# What a channel can hold, see `CropSpec`.
+CHANNELS = ("t2w", "lesion", "cord", "volume", "zero")
+
 # "Dilated" masking keeps this much around the lesion.
 _DILATION_MM = 5.0
 
@@ -36,9 +39,8 @@ class CropSpec:
             a Grad-CAM cell of 16 pixels is at most 8 mm.
         height_mm: Extent from head to foot.
         width_mm: Extent from front to back.
-        channels: What the channels hold, of ``t2w``, ``lesion``, ``cord``, ``volume``
-            (that of all lesions of the series, everywhere the same, see
-            `volume_level`), ``zero``.
+        channels: What the channels hold, of `CHANNELS`; ``volume`` is that of all
+            lesions of the series, everywhere the same, see `volume_level`.
         masking: ``none``, or ``lesion`` to blank everything but the lesion, or
             ``dilated`` to keep 5 mm around it.
     """

@@ -14,7 +14,7 @@ from typing import Any
 
 import spinaldx
 from spinaldx.errors import IncompatibleWeightsError, WeightsNotFoundError
-from spinaldx.grid import CropSpec, GridSpec
+from spinaldx.grid import CHANNELS, CropSpec, GridSpec
 from spinaldx.models.json_fields import (
     JsonFields,
     check_schema,
@@ -36,7 +36,6 @@ SEGMENTATION = "segmentation"
 FAST_PRECISIONS = ("bf16", "fp16")
 
 _SCHEMA_VERSION = 1
-_CHANNELS = ("t2w", "lesion", "cord", "volume", "zero")
 
 # A Grad-CAM cell at the third dense block is so many pixels.
 CELL_PIXELS = 16
@@ -339,7 +338,7 @@ def _parse_crop(fields: JsonFields) -> CropSpec:
         masking=fields.choice("masking", ("none", "lesion", "dilated")),
     )
     for place, channel in enumerate(crop.channels):
-        if channel not in _CHANNELS:
+        if channel not in CHANNELS:
             fields.fail(f"channels[{place}]", f"unknown channel {channel!r}")
     fields.finish()
     return crop

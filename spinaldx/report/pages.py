@@ -237,7 +237,8 @@ def _heat_note(case: StoredCase) -> str:
     note = (
         "Where the evidence for the class reported came from, from 0 to 1, the "
         "strongest place of this study for that model. The picture explains the "
-        f"classifier, not the disease. One cell of the map is {cell_mm:.1f} mm wide: "
+        "classifier, not the disease; what a model is told as a number, such as the "
+        f"lesions' volume, it cannot show. One cell of the map is {cell_mm:.1f} mm wide: "
         "finer detail is interpolated."
     )
     if cell_mm <= RING_MM:
