@@ -66,7 +66,7 @@ def mark_lesions(
         reach=cord.reach if cord else None,
     )
     found = int(mask.labels.max(initial=0))
-    if not cord or not options.needs_cord:
+    if not cord or not options.needs_cord or not found:
         return Marking(mask, cord)
     mask = _central(mask, cord, volume, options)
     even = even_out(mask.labels, cord.voxels, volume)
@@ -104,6 +104,8 @@ def _kept(mask: Mask, keep: BoolArray, volume: Volume) -> Mask:
 def _trimmed(mask: Mask, cord: BoolArray, even: Volume, options: LesionOptions) -> Mask:
     """Cut off ends that are no brighter than the cord; what is left of each counts."""
     inside = cut_faint_ends(mask.labels, cord, even)
+    if inside[mask.labels > 0].all():
+        return mask
     cut = number_lesions(replace(mask, labels=inside.astype(np.uint8)), even)
     sizes = np.bincount(cut.labels.ravel())
     return _kept(cut, sizes * even.voxel_mm3 >= options.min_volume_mm3, even)

@@ -54,10 +54,22 @@ def lesion_free_cord(
     """
     from scipy import ndimage  # noqa: PLC0415 - slow; imported beside other work
 
-    in_slice = _in_slice(volume.slice_axis)
-    inner = ndimage.binary_erosion(cord, in_slice)
-    near = ndimage.binary_dilation(labels > 0, in_slice, iterations=margin_voxels)
-    return np.asarray(inner), np.asarray(inner & ~near)
+    inner, free = np.zeros_like(cord), np.zeros_like(cord)
+    # A cord fills a small part of the image.
+    for box in ndimage.find_objects(cord.astype(np.uint8)):
+        wide = tuple(
+            slice(max(side.start - margin_voxels, 0), side.stop + margin_voxels)
+            for side in box
+        )
+        in_slice = _in_slice(volume.slice_axis)
+        inner[wide] = ndimage.binary_erosion(cord[wide], in_slice)
+        free[wide] = inner[wide]
+        if margin_voxels > 0:
+            near = ndimage.binary_dilation(
+                labels[wide] > 0, in_slice, iterations=margin_voxels
+            )
+            free[wide] &= ~near
+    return inner, free
 
 
 def even_out(
