@@ -20,7 +20,6 @@ from spinaldx.models.networks import (
     EngineOptions,
     check_crops,
     check_slices,
-    choose_precision,
 )
 from spinaldx.models.tensors import Tensors
 from spinaldx.models.torch_networks import (
@@ -119,7 +118,8 @@ class TorchNetworks:
         options: EngineOptions,
     ) -> None:
         native = native_precisions(device)
-        self.precision = choose_precision(precision, bundle, native)
+        # What bundles record are comparisons of OpenVINO: torch's bf16 rounds elsewhere.
+        self.precision = "fp32" if precision == "auto" else precision
         if self.precision not in native:
             message = f"Device {device} does not compute in {self.precision}."
             raise DeviceError(message, hint=f"It has {', '.join(native)}.")

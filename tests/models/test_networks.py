@@ -247,6 +247,16 @@ class TestChoosePrecision:
 
         assert networks.choose_precision(asked, bundle, native) == expected
 
+    def test_torch_was_not_compared(self, tmp_path):
+        bundle = write_tiny(tmp_path, fast_precision=("bf16",))
+        opened = {
+            asked: open_networks(bundle, "cpu", asked, EngineOptions("torch"))
+            for asked in ("auto", "bf16")
+        }
+
+        assert opened["auto"].precision == "fp32"
+        assert opened["bf16"].precision == "bf16"
+
 
 class TestMayHaveAccelerator:
     @pytest.mark.parametrize(
