@@ -40,6 +40,9 @@ class FaintEndOptions:
 
     Attributes:
         least_contrast: Rows where the median is less, relative to the cord, are faint.
+        share: So are those where it is less than this far between the cord (0) and the
+            lesion's median (1).
+        least_volume_mm3: Smaller lesions stay.
         window_mm: Length of lesion whose median is taken for a row's.
         shortest_mm: Ends shorter than this stay.
         swollen: So does all of a lesion where the cord is this many times as thick as
@@ -47,6 +50,8 @@ class FaintEndOptions:
     """
 
     least_contrast: float = 1.15
+    share: float = 0.0
+    least_volume_mm3: float = 0.0
     window_mm: float = 8.0
     shortest_mm: float = 8.0
     swollen: float = 1.3
@@ -183,7 +188,8 @@ def cut_faint_ends(
 ) -> BoolArray:
     """Cut off the ends of lesions that are no brighter than the cord there.
 
-    A network may run from a lesion on into a stretch of cord that it doubts. Where
+    A network may run from a lesion on into a stretch of cord that it doubts, or along
+    an end that fades. Where
     the cord is swollen nothing is cut: solid tumours can be as bright as cord.
 
     Args:
@@ -205,14 +211,18 @@ def cut_faint_ends(
     marked = _Voxels.of(inside, even)
     numbers, is_inner = labels[inside], inner[inside]
     is_left = np.ones(len(numbers), dtype=np.bool_)
-    slim = np.flatnonzero(~(swelling(labels, cord, even) >= options.swollen)) + 1
-    for number in slim:
+    large = np.bincount(numbers)[1:] * even.voxel_mm3 >= options.least_volume_mm3
+    slim = ~(swelling(labels, cord, even) >= options.swollen)
+    for number in np.flatnonzero(large & slim) + 1:
         lesion = numbers == number
         seen = lesion & is_inner
+        if not seen.any():
+            continue
         places = marked.places[seen, upright]
         rows = np.unique(marked.places[lesion, upright])
         ratio = _along(rows, places, marked.values[seen], even, options)
-        bright = rows[ratio >= options.least_contrast]
+        level = 1 + options.share * (np.median(marked.values[seen]) - 1)
+        bright = rows[ratio >= max(options.least_contrast, level)]
         if bright.size:
             for end in (rows[rows < bright[0]], rows[rows > bright[-1]]):
                 if len(end) * even.spacing_mm[upright] >= options.shortest_mm:

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from spinaldx.records import BoolArray, Mask, Volume
 from spinaldx.stages.contrast import (
+    FaintEndOptions,
     brightness,
     contrast_to_cord,
     cut_faint_ends,
@@ -17,6 +18,12 @@ from spinaldx.stages.extent import Evidence, lesion_extent
 from spinaldx.stages.lesions import LesionOptions, keep_lesions, number_lesions
 from spinaldx.stages.segmentation import Segmentation
 from spinaldx.stages.shading import even_out
+
+# Lesions end where they are half as much brighter than the cord; as in `extent`, small
+# ones are seen whole.
+_FADED_ENDS = FaintEndOptions(
+    share=0.5, least_volume_mm3=500.0, window_mm=4.0, shortest_mm=3.0
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,6 +83,7 @@ def mark_lesions(
         mask = _plausible(mask, whole, cord.voxels, (volume, even), options)
     left_out = max(found - int(mask.labels.max(initial=0)), 0)
     if options.grows:
+        mask = _shortened(mask, cord.voxels, even)
         mask = _grown(mask, cord, segmentation, even)
     return Marking(mask, cord, left_out)
 
@@ -99,6 +107,12 @@ def _kept(mask: Mask, keep: BoolArray, volume: Volume) -> Mask:
         return mask
     labels = np.where(keep[mask.labels], mask.labels, 0).astype(np.uint8)
     return number_lesions(replace(mask, labels=labels), volume)
+
+
+def _shortened(mask: Mask, cord: BoolArray, even: Volume) -> Mask:
+    """Cut off ends of large lesions that have faded more than half way to the cord."""
+    inside = cut_faint_ends(mask.labels, cord, even, _FADED_ENDS)
+    return number_lesions(replace(mask, labels=inside.astype(np.uint8)), even)
 
 
 def _trimmed(mask: Mask, cord: BoolArray, even: Volume, options: LesionOptions) -> Mask:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import permutations
 
 import numpy as np
@@ -236,3 +237,27 @@ class TestFaintEnds:
 
     def test_nothing_in_nothing_out(self):
         assert not cut_faint_ends(labelled(), cord_mask(), volume(scan())).any()
+
+    HALF = FaintEndOptions(share=0.5, window_mm=4.0, shortest_mm=3.0)
+
+    def faded(self, end, **options):
+        """A mark twice as bright as the cord, its last ten rows at `end`."""
+        voxels = np.full(SHAPE, 1.0)
+        voxels[1:2, 14:17, 30:60] = 2.0
+        voxels[1:2, 14:17, 60:70] = end
+        left = cut_faint_ends(
+            labelled(self.MARK),
+            cord_mask(),
+            volume(voxels),
+            replace(self.HALF, **options),
+        )
+        return int(np.flatnonzero(left.any(axis=(0, 1)))[-1]) + 1
+
+    @pytest.mark.parametrize(("end", "last"), [(1.4, 60), (1.6, 70)])
+    def test_or_where_it_has_faded_half_way(self, end, last):
+        assert self.faded(end) == pytest.approx(last, abs=2)
+
+    def test_but_not_of_a_small_one(self):
+        # 3 x 40 voxels of 3 mm3.
+        assert self.faded(1.4, least_volume_mm3=359) < 65
+        assert self.faded(1.4, least_volume_mm3=361) == 70

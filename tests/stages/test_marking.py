@@ -200,3 +200,26 @@ class TestExtent:
         mask, _ = self.marked(grows=False)
 
         np.testing.assert_array_equal(mask.labels, boxes(LONG) > 0)
+
+    def test_an_end_that_has_faded_more_than_half_way_is_cut_off(self):
+        # 200 in a cord of 100; the network marks on where it has faded to 130.
+        cord = boxes(CORD)
+        faded, bright = ((3, 4), (13, 18), (12, 22)), ((3, 4), (13, 18), (22, 47))
+        voxels = np.full(SHAPE, 300.0, np.float32)
+        voxels[cord > 0] = 100.0
+        voxels[boxes(faded) > 0] = 130.0
+        voxels[boxes(bright) > 0] = 200.0
+        scan = Volume(voxels, VOLUME.affine_ras, "faded")
+        found = Segmentation(boxes(LONG), cord)
+        rows = [
+            np.flatnonzero(
+                mark_lesions(found, scan, LesionOptions(grows=grows)).mask.labels.any(
+                    axis=(0, 1)
+                )
+            )[0]
+            for grows in (True, False)
+        ]
+
+        # 525 mm3: large enough. The median of 4 mm is bright from a row before.
+        assert rows[0] == pytest.approx(22, abs=2)
+        assert rows[1] == 12
