@@ -83,7 +83,7 @@ def mark_lesions(
         mask = _plausible(mask, whole, cord.voxels, (volume, even), options)
     left_out = max(found - int(mask.labels.max(initial=0)), 0)
     if options.grows:
-        mask = _shortened(mask, cord.voxels, even)
+        mask = _trimmed(mask, cord.voxels, even, options, _FADED_ENDS)
         mask = _grown(mask, cord, segmentation, even)
     return Marking(mask, cord, left_out)
 
@@ -109,15 +109,15 @@ def _kept(mask: Mask, keep: BoolArray, volume: Volume) -> Mask:
     return number_lesions(replace(mask, labels=labels), volume)
 
 
-def _shortened(mask: Mask, cord: BoolArray, even: Volume) -> Mask:
-    """Cut off ends of large lesions that have faded more than half way to the cord."""
-    inside = cut_faint_ends(mask.labels, cord, even, _FADED_ENDS)
-    return number_lesions(replace(mask, labels=inside.astype(np.uint8)), even)
-
-
-def _trimmed(mask: Mask, cord: BoolArray, even: Volume, options: LesionOptions) -> Mask:
-    """Cut off ends that are no brighter than the cord; what is left of each counts."""
-    inside = cut_faint_ends(mask.labels, cord, even)
+def _trimmed(
+    mask: Mask,
+    cord: BoolArray,
+    even: Volume,
+    options: LesionOptions,
+    ends: FaintEndOptions | None = None,
+) -> Mask:
+    """Cut off faint ends; what is left of each lesion counts if it is large enough."""
+    inside = cut_faint_ends(mask.labels, cord, even, ends)
     if inside[mask.labels > 0].all():
         return mask
     cut = number_lesions(replace(mask, labels=inside.astype(np.uint8)), even)
