@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spinaldx.records import Float32Array
-from spinaldx.simulation.appearance import Body
+from spinaldx.simulation.bodies import Body
 from spinaldx.simulation.fields import ellipse_depth_mm, soft_line, soft_step
 from spinaldx.simulation.frame import Frame
 from spinaldx.simulation.lesions import Lesions, Points, depth_mm, waves

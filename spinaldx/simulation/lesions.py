@@ -12,11 +12,11 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
 from spinaldx.records import Disease, Float32Array
-from spinaldx.simulation.appearance import (
+from spinaldx.simulation.appearance import draw_recipe
+from spinaldx.simulation.bodies import (
     Body,
     Look,
     Recipe,
-    draw_recipe,
     with_fading_ends,
     without_signs,
 )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from spinaldx.records import Float32Array
-from spinaldx.simulation.appearance import Look
+from spinaldx.simulation.bodies import Look
 from spinaldx.simulation.fields import Reals, soft_step
 from spinaldx.simulation.spine import Spine
 

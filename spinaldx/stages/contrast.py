@@ -189,8 +189,8 @@ def cut_faint_ends(
     """Cut off the ends of lesions that are no brighter than the cord there.
 
     A network may run from a lesion on into a stretch of cord that it doubts, or along
-    an end that fades. Where
-    the cord is swollen nothing is cut: solid tumours can be as bright as cord.
+    an end that fades. Where the cord is swollen nothing is cut: solid tumours can be
+    as bright as cord.
 
     Args:
         labels: (I, J, K) uint8, lesions numbered from 1.

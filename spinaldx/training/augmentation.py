@@ -1,8 +1,8 @@
 """Random changes of training windows that a scanner or a patient could make.
 
 Drawing is apart from doing: `draw_changes` gives numbers, the other functions
-apply them and are deterministic. Nothing is turned
-front to back or stood on its head.
+apply them and are deterministic. Nothing is turned front
+to back or stood on its head.
 Intensities are those of `grid`: reference tissue at 1, all of it in 0 to 2.
 """
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from spinaldx.simulation.appearance import Body, Look
+from spinaldx.simulation.bodies import Body, Look
 from spinaldx.simulation.canal import CanalPainter
 from spinaldx.simulation.frame import StationPlan, build_frame
 from spinaldx.simulation.lesions import Lesions

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from spinaldx.records import Disease
-from spinaldx.simulation.appearance import (
+from spinaldx.simulation.appearance import draw_recipe
+from spinaldx.simulation.bodies import (
     Body,
     Look,
-    draw_recipe,
     with_fading_ends,
     without_signs,
 )
