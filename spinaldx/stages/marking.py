@@ -80,11 +80,12 @@ def mark_lesions(
     if options.min_contrast > 0:
         whole = mask
         mask = _trimmed(whole, cord.voxels, even, options)
-        mask = _plausible(mask, whole, cord.voxels, (volume, even), options)
+        images = (volume, even or volume)
+        mask = _plausible(mask, whole, cord.voxels, images, options)
     left_out = max(found - int(mask.labels.max(initial=0)), 0)
     if options.grows:
         mask = _trimmed(mask, cord.voxels, even, options, _FADED_ENDS)
-        mask = _grown(mask, cord, segmentation, even)
+        mask = _grown(mask, cord, segmentation, even or volume)
     return Marking(mask, cord, left_out)
 
 
@@ -112,11 +113,16 @@ def _kept(mask: Mask, keep: BoolArray, volume: Volume) -> Mask:
 def _trimmed(
     mask: Mask,
     cord: BoolArray,
-    even: Volume,
+    even: Volume | None,
     options: LesionOptions,
     ends: FaintEndOptions | None = None,
 ) -> Mask:
-    """Cut off faint ends; what is left of each lesion counts if it is large enough."""
+    """Cut off faint ends; what is left of each lesion counts if it is large enough.
+
+    Without lesion-free cord nothing is cut: there is nothing to be fainter than.
+    """
+    if even is None:
+        return mask
     inside = cut_faint_ends(mask.labels, cord, even, ends)
     if inside[mask.labels > 0].all():
         return mask

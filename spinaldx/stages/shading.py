@@ -77,7 +77,7 @@ def even_out(
     cord: BoolArray,
     volume: Volume,
     options: ShadingOptions | None = None,
-) -> Volume:
+) -> Volume | None:
     """Divide an image by the brightness of its lesion-free cord, row by row.
 
     Between rows with such cord the logarithm is interpolated, beyond them it is held.
@@ -89,7 +89,7 @@ def even_out(
         options: What counts.
 
     Returns:
-        The volume with the cord near 1; as it is where no row has enough bright cord.
+        The volume with the cord near 1; None where no row has enough bright cord.
     """
     options = options or ShadingOptions()
     _, free = lesion_free_cord(labels, cord, volume, options.margin_voxels)
@@ -101,7 +101,7 @@ def even_out(
     is_clear = _are_clear(rows, labels, upright, options.margin_mm / spacing_mm)
     rows, medians = rows[is_clear], medians[is_clear]
     if not rows.size:
-        return volume
+        return None
     smooth = _smoothed(rows * spacing_mm, np.log(medians), options.smoothing_mm)
     every = np.arange(volume.voxels.shape[upright])
     shading = np.exp(np.interp(every, rows, smooth)).astype(np.float32)

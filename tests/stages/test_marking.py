@@ -140,6 +140,17 @@ class TestShadedCord:
         assert rows[-1] == 49
         assert marking.left_out == 0
 
+    def test_a_cord_full_of_lesion_is_not_cut_whatever_its_units(self):
+        # Intensities about 1, so that raw ones would pass for contrasts.
+        cord = boxes(CORD)
+        shade = np.where(np.arange(SHAPE[2]) < 40, 1.0, 2.0)
+        scan = Volume(
+            (np.ones(SHAPE) * shade).astype(np.float32), VOLUME.affine_ras, "full"
+        )
+        marking = mark_lesions(Segmentation(cord, cord), scan, LesionOptions())
+
+        np.testing.assert_array_equal(marking.mask.labels > 0, cord > 0)
+
     @pytest.mark.parametrize(("ratio", "kept"), [(1.27, 0), (1.4, 1)])
     def test_what_is_cut_from_a_mark_must_be_clearer(self, ratio, kept):
         lesion = ((3, 4), (13, 18), (34, 50))

@@ -104,18 +104,18 @@ class TestEvenOut:
         assert even.voxels == pytest.approx(1.0)
 
     @pytest.mark.parametrize("value", [0.0, -5.0])
-    def test_nothing_to_read_it_off_changes_nothing(self, value):
+    def test_nothing_to_read_it_off_gives_nothing(self, value):
         scan = volume(np.full(SHAPE, value))
 
-        assert even_out(labelled(), cord_mask(), scan) is scan
+        assert even_out(labelled(), cord_mask(), scan) is None
 
     def test_nor_does_a_missing_cord(self):
         scan = volume(np.ones(SHAPE))
 
-        assert even_out(labelled(), np.zeros(SHAPE, bool), scan) is scan
+        assert even_out(labelled(), np.zeros(SHAPE, bool), scan) is None
 
-    def test_all_cord_full_of_lesion_changes_nothing(self):
+    def test_nor_does_a_cord_full_of_lesion(self):
         labels = labelled(filling(0, 120))
         scan = volume(shaded(labels))
 
-        assert even_out(labels, cord_mask(), scan) is scan
+        assert even_out(labels, cord_mask(), scan) is None
