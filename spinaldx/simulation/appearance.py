@@ -226,7 +226,7 @@ def _tumour_bulk(rng: np.random.Generator) -> _Bulk:
 
 def _ependymoma(rng: np.random.Generator, extent: Extent, section: Section) -> Recipe:
     cysts, core = _polar_cysts(rng, extent, section, 0.55)
-    ratio = _ratio(rng, 1.25, 2.1)
+    ratio = _ratio(rng, 1.45, 2.4)
     bodies = []
     if _chance(rng, 0.7):
         bodies += _oedema(rng, extent, section, ratio)
@@ -254,7 +254,7 @@ def _ependymoma(rng: np.random.Generator, extent: Extent, section: Section) -> R
 
 def _astrocytoma(rng: np.random.Generator, extent: Extent, section: Section) -> Recipe:
     cysts, core = _polar_cysts(rng, extent, section, 0.22)
-    ratio = _ratio(rng, 1.45, 2.5)
+    ratio = _ratio(rng, 1.75, 2.85)
     bodies = _oedema(rng, extent, section, ratio) if _chance(rng, 0.65) else []
     if bodies:
         core = _shorter(rng, core, 0.22)
