@@ -6,7 +6,7 @@ from typing import Any
 
 from spinaldx import __version__
 from spinaldx.errors import GeometryError, NoUsableSeriesError
-from spinaldx.grid import CropInputs, lesion_crops
+from spinaldx.grid import lesion_crops
 from spinaldx.models import Bundle, Networks
 from spinaldx.records import (
     CaseResult,
@@ -27,7 +27,7 @@ from spinaldx.stages.lesions import (
     measure_lesions,
     number_lesions,
 )
-from spinaldx.stages.marking import find_cord, mark_lesions
+from spinaldx.stages.marking import crop_inputs, find_cord, mark_lesions
 from spinaldx.stages.segmentation import Segmentation, SegmentationOptions, segment
 
 
@@ -146,9 +146,7 @@ class _Cascade:
     def look_at(self, volume: Volume, drawn: Mask | None) -> _Seen:
         marked = self._mark(volume) if drawn is None else self._adopt(volume, drawn)
         parts, cord = marked.segmentation, marked.cord
-        inputs = CropInputs(
-            volume, marked.mask.labels, parts.cord_probability if parts else None
-        )
+        inputs = crop_inputs(volume, marked.mask.labels, parts, cord)
         crops = lesion_crops(inputs, self.bundle.segmentation.grid, self.bundle.crop)
         scores = score_slices(volume.name, crops, self.networks)
         keeps = drawn is None and self.options.keep_probabilities

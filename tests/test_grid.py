@@ -24,6 +24,7 @@ from spinaldx.grid import (
     CropSpec,
     GridSpec,
     anatomical_axes,
+    contrast_level,
     labels_to_grid,
     lesion_crops,
     linear_weights,
@@ -341,6 +342,24 @@ class TestLesionCrops:
         expected = np.log(1 + volume_ml / 0.1) / np.log(501)
         np.testing.assert_allclose(pixels[:, 0], expected, rtol=1e-6)
         assert not pixels[:, 1].any()
+
+    @pytest.mark.parametrize(("ratio", "expected"), [(1.0, 0.0), (2.0, np.log(2.0))])
+    def test_the_contrast_is_the_logarithm_of_what_is_given(self, ratio, expected):
+        spec = replace(SPEC, channels=("zero", "contrast"))
+        inputs = CropInputs(volume_of(noise()), one_lesion().astype(np.uint8), None)
+
+        pixels = lesion_crops(replace(inputs, contrast=ratio), GridSpec(), spec).pixels
+
+        np.testing.assert_allclose(pixels[:, 1], expected, atol=1e-6)
+        assert not pixels[:, 0].any()
+
+    def test_an_unknown_contrast_is_that_of_a_usual_lesion(self):
+        assert (
+            contrast_level(None) == contrast_level(1.6) == pytest.approx(0.47, abs=1e-3)
+        )
+
+    def test_a_dark_lesion_has_a_bounded_contrast(self):
+        assert contrast_level(-3.0) == contrast_level(0.0) == np.log(0.5)
 
     def test_volumes_grow_from_nothing_to_one(self):
         levels = [volume_level(volume_ml) for volume_ml in (0.0, 0.3, 5.0, 50.0)]

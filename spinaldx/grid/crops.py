@@ -20,7 +20,7 @@ from spinaldx.grid.stack import (
 from spinaldx.records import Float32Array, Volume
 
 # What a channel can hold, see `CropSpec`.
-CHANNELS = ("t2w", "lesion", "cord", "volume", "zero")
+CHANNELS = ("t2w", "lesion", "cord", "volume", "contrast", "zero")
 
 # "Dilated" masking keeps this much around the lesion.
 _DILATION_MM = 5.0
@@ -28,6 +28,9 @@ _DILATION_MM = 5.0
 # Volumes as a channel shows them: 0 without lesion, 1 at the largest tumours, and
 # steepest where plaques are.
 _SMALL_ML, _LARGEST_ML = 0.1, 50.0
+
+# Lesion to cord where that is not known: about what all lesions have together.
+_USUAL_RATIO, _LEAST_RATIO = 1.6, 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,8 @@ class CropSpec:
         height_mm: Extent from head to foot.
         width_mm: Extent from front to back.
         channels: What the channels hold, of `CHANNELS`; ``volume`` is that of all
-            lesions of the series, everywhere the same, see `volume_level`.
+            lesions of the series and ``contrast`` their brightness relative to cord,
+            everywhere the same, see `volume_level` and `contrast_level`.
         masking: ``none``, or ``lesion`` to blank everything but the lesion, or
             ``dilated`` to keep 5 mm around it.
     """
@@ -81,11 +85,14 @@ class CropInputs:
         volume: The image.
         lesion: Lesion labels, non-zero inside.
         cord: Cord probability 0..1, or None when no network gave one.
+        contrast: How many times as bright as cord the lesions are, or None where
+            nobody can say.
     """
 
     volume: Volume
     lesion: NDArray[np.uint8]
     cord: Float32Array | None = None
+    contrast: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,6 +117,15 @@ def volume_level(volume_ml: float) -> float:
     """
     scaled = np.log1p(volume_ml / _SMALL_ML) / np.log1p(_LARGEST_ML / _SMALL_ML)
     return float(scaled)
+
+
+def contrast_level(ratio: float | None) -> float:
+    """Return how bright lesions are as classifiers see it: 0 as cord, 0.7 twice that.
+
+    A coil's shading changes what a window shows, and not this number.
+    """
+    known = _USUAL_RATIO if ratio is None else ratio
+    return float(np.log(max(known, _LEAST_RATIO)))
 
 
 def lesion_crops(inputs: CropInputs, grid: GridSpec, spec: CropSpec) -> Crops:
@@ -149,7 +165,11 @@ def lesion_crops(inputs: CropInputs, grid: GridSpec, spec: CropSpec) -> Crops:
     image = to_stack(volume.voxels, transform)
     cord = None if inputs.cord is None else to_stack(inputs.cord, transform)
     volume_ml = np.count_nonzero(inputs.lesion) * volume.voxel_mm3 / 1000.0
-    everywhere = {"zero": 0.0, "volume": volume_level(volume_ml)}
+    everywhere = {
+        "zero": 0.0,
+        "volume": volume_level(volume_ml),
+        "contrast": contrast_level(inputs.contrast),
+    }
     for place, window in enumerate(windows):
         index = window.stack_index
         layers = {

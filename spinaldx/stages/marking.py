@@ -1,10 +1,14 @@
-"""From a segmentation to its lesions: what lies in the main cord and is brighter."""
+"""From a segmentation to its lesions: what lies in the main cord and is brighter.
+
+And from lesions, whoever marked them, to what classifiers see of a series.
+"""
 
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from spinaldx.grid import CropInputs
 from spinaldx.records import BoolArray, Mask, Volume
 from spinaldx.stages.contrast import (
     FaintEndOptions,
@@ -17,7 +21,7 @@ from spinaldx.stages.cord import MainCord, main_cord
 from spinaldx.stages.extent import Evidence, lesion_extent
 from spinaldx.stages.lesions import LesionOptions, keep_lesions, number_lesions
 from spinaldx.stages.segmentation import Segmentation
-from spinaldx.stages.shading import even_out
+from spinaldx.stages.shading import even_out, lesion_brightness
 
 # Lesions end where they are half as much brighter than the cord; as in `extent`, small
 # ones are seen whole.
@@ -87,6 +91,28 @@ def mark_lesions(
         mask = _trimmed(mask, cord.voxels, even, options, _FADED_ENDS)
         mask = _grown(mask, cord, segmentation, even or volume)
     return Marking(mask, cord, left_out)
+
+
+def crop_inputs(
+    volume: Volume,
+    labels: NDArray[np.uint8],
+    segmentation: Segmentation | None,
+    cord: MainCord | None,
+) -> CropInputs:
+    """Gather what the classifiers' crops of one series are cut from.
+
+    Args:
+        volume: The image.
+        labels: (I, J, K) uint8, its lesions, whoever marked them.
+        segmentation: Probabilities on the volume's grid, or None without any.
+        cord: The main cord, with which the lesions' brightness is compared; or None.
+
+    Returns:
+        All on the volume's grid.
+    """
+    probability = segmentation.cord_probability if segmentation else None
+    contrast = lesion_brightness(labels, cord.voxels, volume) if cord else None
+    return CropInputs(volume, labels, probability, contrast)
 
 
 def _central(

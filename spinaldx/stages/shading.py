@@ -26,7 +26,10 @@ class ShadingOptions:
             others on both sides: what is left of the cord in them holds the lesion's
             unmarked rest.
         smoothing_mm: Standard deviation along the cord of the weights with which rows are
-            smoothed.
+            smoothed; of a curve, a sixth of the shortest waves that stay.
+        bends: Whether it is a curve, which is nearer to the truth where the coil is
+            nearest to the lesion, and follows what is left unmarked of a faint one; or
+            straight lines across the rows that say nothing.
         least_voxels: Rows with less cord than this, counted over all slices, say
             nothing.
     """
@@ -35,6 +38,7 @@ class ShadingOptions:
     margin_mm: float = 7.0
     smoothing_mm: float = 8.0
     least_voxels: int = 3
+    bends: bool = False
 
 
 def lesion_free_cord(
@@ -102,12 +106,39 @@ def even_out(
     rows, medians = rows[is_clear], medians[is_clear]
     if not rows.size:
         return None
-    smooth = _smoothed(rows * spacing_mm, np.log(medians), options.smoothing_mm)
     every = np.arange(volume.voxels.shape[upright])
-    shading = np.exp(np.interp(every, rows, smooth)).astype(np.float32)
+    if options.bends:
+        reach = options.smoothing_mm / spacing_mm
+        smooth = _smooth_curve(rows, np.log(medians), reach)
+        curve = np.interp(every, np.arange(rows[0], rows[-1] + 1), smooth)
+    else:
+        smooth = _smoothed(rows * spacing_mm, np.log(medians), options.smoothing_mm)
+        curve = np.interp(every, rows, smooth)
+    shading = np.exp(curve).astype(np.float32)
     shape = [1, 1, 1]
     shape[upright] = len(shading)
     return replace(volume, voxels=volume.voxels / shading.reshape(shape))
+
+
+def lesion_brightness(
+    labels: NDArray[np.uint8], cord: BoolArray, volume: Volume
+) -> float | None:
+    """Say how many times as bright as the cord all lesions together are.
+
+    Args:
+        labels: (I, J, K) uint8, lesions numbered from 1.
+        cord: (I, J, K) bool.
+        volume: Intensities on the same grid.
+
+    Returns:
+        Median over the lesions' voxels, evened out; None without lesions, and where no
+        cord without lesion can be compared with.
+    """
+    inside = labels > 0
+    if not inside.any():
+        return None
+    even = even_out(labels, cord | inside, volume, ShadingOptions(bends=True))
+    return None if even is None else float(np.median(even.voxels[inside]))
 
 
 def _smoothed(
@@ -122,6 +153,31 @@ def _smoothed(
     spread = (weights * (apart - middle[:, None]) ** 2).sum(axis=1)
     slope = (weights * (apart - middle[:, None])) @ values
     return np.asarray(mean - middle * slope / (spread + _LEAST_SPREAD_MM2))
+
+
+def _smooth_curve(
+    rows: NDArray[np.intp], values: NDArray[np.float64], reach: float
+) -> NDArray[np.float64]:
+    """Return the curve near the values that bends least, from first to last row.
+
+    It minimises its squared distances from the values plus `reach` to the fourth power
+    times its squared second differences (Whittaker, Proc Edinb Math Soc 1923).
+    """
+    from scipy.linalg import solveh_banded  # noqa: PLC0415 - slow; as ndimage
+
+    count = int(rows[-1] - rows[0]) + 1
+    # Diagonal and two below it; a curve of one or two places does not bend.
+    bands = np.zeros((3, count))
+    for place, part in enumerate((1.0, -2.0, 1.0)):
+        for other in range(place + 1):
+            product = reach**4 * part * (1.0, -2.0, 1.0)[other]
+            bands[place - other, other : max(count - 2, 0) + other] += product
+    target = np.zeros(count)
+    bands[0, rows - rows[0]] += 1.0
+    target[rows - rows[0]] = values
+    if count <= 2:
+        return target
+    return np.asarray(solveh_banded(bands, target, lower=True))
 
 
 def _are_clear(

@@ -24,7 +24,10 @@ from spinaldx.training.options import ClassifierOptions
 _VALIDATION_BATCH = 8
 
 # Names of channels, as in `CropSpec`.
-_IMAGE, _LESION, _CORD, _VOLUME = "t2w", "lesion", "cord", "volume"
+_IMAGE, _LESION, _CORD = "t2w", "lesion", "cord"
+
+# Channels that are one number everywhere.
+_NUMBERS = ("volume", "contrast")
 
 _HALF = 0.5
 
@@ -146,9 +149,8 @@ class ClassificationObjective:
         shift_px = (shift * (height, width)).astype(np.float32)
         changes.bend_px[...] += shift_px[:, :, None, None]
         sampled = resample(torch.from_numpy(crops), changes, (height, width))
-        if _VOLUME in self.channels:
-            # A number: beyond the window's edge, where nothing is seen, it is the same.
-            place = self.channels.index(_VOLUME)
+        for place in np.flatnonzero(np.isin(self.channels, _NUMBERS)).tolist():
+            # Beyond the window's edge, where nothing is seen, a number is the same.
             number = torch.from_numpy(crops[:, place, 0, 0])
             sampled[:, place] = number[:, None, None]
         cord, is_known = self._cord(sampled)

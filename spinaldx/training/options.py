@@ -169,10 +169,10 @@ class ClassifierOptions:
     mask_source: MaskSource = MaskSource.MIXED
 
 
-def _crop_with_volume() -> CropSpec:
-    # In simulation the volume tells nothing that the window does not; on lesions of
-    # another making it held when what the window shows misled (decision 0013).
-    return CropSpec(channels=("t2w", "lesion", "cord", "volume"))
+def _crop_with_numbers() -> CropSpec:
+    # In simulation the numbers tell nothing that the window does not; on lesions of
+    # another making they held when what the window shows misled (decision 0013).
+    return CropSpec(channels=("t2w", "lesion", "cord", "volume", "contrast"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +207,7 @@ class TrainingOptions:
     segmentation: SegmentationOptions = field(default_factory=SegmentationOptions)
     classifier: ClassifierOptions = field(default_factory=ClassifierOptions)
     grid: GridSpec = field(default_factory=GridSpec)
-    crop: CropSpec = field(default_factory=_crop_with_volume)
+    crop: CropSpec = field(default_factory=_crop_with_numbers)
     imagenet: str = ""
     checkpoint_s: float = 120.0
 

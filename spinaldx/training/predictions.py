@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from spinaldx.grid import CropInputs, CropSpec, GridSpec, lesion_crops
+from spinaldx.grid import CropSpec, GridSpec, lesion_crops
 from spinaldx.models.specs import MultiResUNetSpec
-from spinaldx.records import Disease, Float32Array, Volume
+from spinaldx.records import Disease, Volume
 from spinaldx.stages.lesions import LesionOptions
-from spinaldx.stages.marking import mark_lesions
+from spinaldx.stages.marking import crop_inputs, find_cord, mark_lesions
 from spinaldx.stages.segmentation import (
     Segmentation,
     SegmentationOptions,
@@ -107,19 +107,16 @@ class CropMaker:
         return CropSample(patient.name, disease, truth, found)
 
     def _store(self, series: LoadedSeries, keys: Mapping[str, str]) -> None:
-        segmentation = self.segmenter.segment(series.volume)
+        volume = series.volume
+        segmentation = self.segmenter.segment(volume)
+        cord = find_cord(segmentation, volume)
         for kind, key in keys.items():
             lesion = series.lesion
             if kind == _PREDICTED:
-                lesion = mark(segmentation, series.volume, self.choice)
-            crops = self._cut(series.volume, lesion, segmentation.cord_probability)
+                lesion = mark(segmentation, volume, self.choice)
+            inputs = crop_inputs(volume, lesion, segmentation, cord)
+            crops = lesion_crops(inputs, self.segmenter.grid, self.crop).pixels
             self.cache.store_arrays(key, {_CROPS: crops.astype(np.float16)})
-
-    def _cut(
-        self, volume: Volume, lesion: NDArray[np.uint8], cord: Float32Array | None
-    ) -> Float32Array:
-        inputs = CropInputs(volume, lesion, cord)
-        return lesion_crops(inputs, self.segmenter.grid, self.crop).pixels
 
     def _key(self, series: LoadedSeries, kind: str) -> str:
         digest = hashlib.sha256(series.volume.source_sha256.encode())

@@ -1,10 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from spinaldx.errors import GeometryError
 from spinaldx.records import Volume
 from spinaldx.stages.lesions import LesionOptions
-from spinaldx.stages.marking import find_cord, mark_lesions
+from spinaldx.stages.marking import crop_inputs, find_cord, mark_lesions
 from spinaldx.stages.segmentation import Segmentation
 
 # Nine sagittal slices of 3 mm, 33 columns and 64 rows of 1 mm.
@@ -234,3 +236,22 @@ class TestExtent:
         # 525 mm3: large enough. The median of 4 mm is bright from a row before.
         assert rows[0] == pytest.approx(22, abs=2)
         assert rows[1] == 12
+
+
+class TestCropInputs:
+    def test_the_contrast_is_that_of_lesion_to_cord(self):
+        voxels = 1.0 + 0.7 * (boxes(LESION) > 0)
+        volume = replace(VOLUME, voxels=voxels.astype(np.float32))
+        found = Segmentation(boxes(LESION), boxes(CORD))
+        labels = (boxes(LESION) > 0).astype(np.uint8)
+
+        inputs = crop_inputs(volume, labels, found, find_cord(found, volume))
+
+        assert inputs.contrast == pytest.approx(1.7, rel=1e-3)
+        assert inputs.cord is found.cord_probability
+        assert inputs.lesion is labels
+
+    def test_without_a_cord_it_is_unknown(self):
+        labels = (boxes(LESION) > 0).astype(np.uint8)
+
+        assert crop_inputs(VOLUME, labels, None, None).contrast is None

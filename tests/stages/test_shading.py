@@ -4,11 +4,17 @@ import numpy as np
 import pytest
 
 from spinaldx.records import Volume
-from spinaldx.stages.shading import even_out, lesion_free_cord
+from spinaldx.stages.shading import (
+    ShadingOptions,
+    even_out,
+    lesion_brightness,
+    lesion_free_cord,
+)
 
 # Three sagittal slices of 3 mm, 33 columns and 120 rows of 1 mm.
 SHAPE = (3, 33, 120)
 ORDERS = list(permutations(range(3)))
+BENDING = ShadingOptions(bends=True)
 CORD = (slice(None), slice(12, 19), slice(None))
 
 
@@ -81,6 +87,24 @@ class TestEvenOut:
         assert voxels[1, 15, 45:75] == pytest.approx(1.5, rel=0.03)
         assert voxels[1, 15, 85:105] == pytest.approx(1.0, rel=0.02)
 
+    def test_a_curve_takes_a_straight_logarithm_as_it_is(self):
+        labels = labelled(filling(40, 80))
+        even = even_out(labels, cord_mask(), volume(shaded(labels)), BENDING)
+
+        assert even.voxels[1, 15, 2:38] == pytest.approx(1.0, rel=1e-4)
+        assert even.voxels[1, 15, 42:78] == pytest.approx(1.5, rel=1e-4)
+        assert even.voxels[1, 15, 82:118] == pytest.approx(1.0, rel=1e-4)
+
+    @pytest.mark.parametrize("per_row2", [2e-4, -2e-4])
+    def test_a_coil_nearest_to_the_lesion_or_farthest_from_it(self, per_row2):
+        labels = labelled(filling(40, 80))
+        coil = np.exp(-per_row2 * (np.arange(SHAPE[2]) - 60.0) ** 2)
+        scan = volume(shaded(labels, per_row=0.0) * coil)
+        even = even_out(labels, cord_mask(), scan, BENDING)
+
+        # A straight line from row 32 to 88, exp(0.0002 * 28^2), would be 17 % off.
+        assert even.voxels[1, 15, 45:75] == pytest.approx(1.5, rel=0.03)
+
     def test_what_is_left_of_a_lesion_in_its_rows_says_nothing(self):
         labels = labelled((slice(1, 2), slice(12, 19), slice(40, 80)))
         voxels = shaded(labelled(filling(40, 80)), per_row=0.0)
@@ -95,6 +119,17 @@ class TestEvenOut:
         even = even_out(labels, cord_mask(), volume(voxels))
 
         assert even.voxels[1, 15, 20:50] == pytest.approx(1.5, rel=0.05)
+
+    @pytest.mark.parametrize("rows", [slice(60, 63), slice(60, 64), slice(60, 65)])
+    @pytest.mark.parametrize("options", [None, BENDING])
+    def test_a_row_or_two_are_enough(self, rows, options):
+        cord = np.zeros(SHAPE, bool)
+        cord[:, 12:19, rows] = True
+        scan = volume(np.full(SHAPE, 50.0))
+
+        # Rows at its ends are no inner cord: 1, 2 and 3 are left.
+        even = even_out(np.zeros(SHAPE, np.uint8), cord, scan, options)
+        assert even.voxels == pytest.approx(1.0)
 
     def test_far_away_the_last_row_is_held(self):
         cord = cord_mask()
@@ -119,3 +154,38 @@ class TestEvenOut:
         scan = volume(shaded(labels))
 
         assert even_out(labels, cord_mask(), scan) is None
+
+
+class TestLesionBrightness:
+    @pytest.mark.parametrize("order", ORDERS)
+    def test_is_the_ratio_whatever_the_coil(self, order):
+        labels = labelled(filling(40, 80))
+        ratio = lesion_brightness(
+            labels.transpose(order),
+            cord_mask().transpose(order),
+            volume(shaded(labels, ratio=1.8, per_row=0.02), order),
+        )
+
+        assert ratio == pytest.approx(1.8, rel=1e-3)
+
+    def test_is_the_median_of_all_lesions(self):
+        labels = labelled(filling(20, 40), filling(80, 90))
+        voxels = np.where(labels == 2, 3.0, np.where(labels == 1, 1.4, 1.0))
+
+        assert lesion_brightness(labels, cord_mask(), volume(voxels)) == (
+            pytest.approx(1.4, rel=1e-3)
+        )
+
+    def test_a_lesion_beyond_the_cord_counts(self):
+        labels = labelled((slice(None), slice(19, 24), slice(40, 80)))
+        voxels = np.where(labels > 0, 2.0, 1.0)
+
+        assert lesion_brightness(labels, cord_mask(), volume(voxels)) == (
+            pytest.approx(2.0, rel=1e-3)
+        )
+
+    def test_nobody_can_say_without_lesion_or_free_cord(self):
+        scan = volume(np.ones(SHAPE))
+
+        assert lesion_brightness(labelled(), cord_mask(), scan) is None
+        assert lesion_brightness(labelled(filling(0, 120)), cord_mask(), scan) is None

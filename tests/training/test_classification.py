@@ -135,8 +135,8 @@ class TestCordAndFluid:
         array[:, 0, 30:40, 24:32] = 1.0
         array[:, 1, 30:40, 24:32] = 1.0
         array[:, 2, :, 20:28] = float(cord)
-        if "volume" in channels:
-            array[:, channels.index("volume")] = 0.37
+        for name in {"volume", "contrast"} & set(channels):
+            array[:, channels.index(name)] = 0.37
         patients = []
         for disease in (Disease.MS, Disease.NMOSD):
             cache.store_arrays(disease.value, {"crops": array})
@@ -176,8 +176,9 @@ class TestCordAndFluid:
 
         assert pixels[:, 0].max() == pytest.approx(1.2, abs=0.01)
 
-    def test_a_number_stays_the_same_everywhere(self, cache):
-        pixels = self.made(cache, channels=("t2w", "lesion", "cord", "volume"))
+    @pytest.mark.parametrize("name", ["volume", "contrast"])
+    def test_a_number_stays_the_same_everywhere(self, cache, name):
+        pixels = self.made(cache, channels=("t2w", "lesion", "cord", name))
 
         assert pixels[:, 3].unique().tolist() == [pytest.approx(0.37, abs=1e-3)]
 
