@@ -146,8 +146,9 @@ class _Cascade:
     def look_at(self, volume: Volume, drawn: Mask | None) -> _Seen:
         marked = self._mark(volume) if drawn is None else self._adopt(volume, drawn)
         parts, cord = marked.segmentation, marked.cord
-        inputs = crop_inputs(volume, marked.mask.labels, parts, cord)
-        crops = lesion_crops(inputs, self.bundle.segmentation.grid, self.bundle.crop)
+        spec = self.bundle.crop
+        inputs = crop_inputs(volume, marked.mask.labels, parts, cord, spec)
+        crops = lesion_crops(inputs, self.bundle.segmentation.grid, spec)
         scores = score_slices(volume.name, crops, self.networks)
         keeps = drawn is None and self.options.keep_probabilities
         result = SeriesResult(

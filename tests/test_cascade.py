@@ -56,6 +56,28 @@ class TestRunCase:
         ]
         assert result.all_flags == ()
 
+    def test_the_classifiers_are_told_how_bright_the_lesion_is(self, monkeypatch):
+        told = []
+        networks = FakeNetworks()
+        classify = networks.classify
+
+        def watched(task, crops):
+            told.append(crops[:, -1])
+            return classify(task, crops)
+
+        monkeypatch.setattr(networks, "classify", watched)
+        channels = ("t2w", "lesion", "cord", "contrast")
+        crop = replace(fake_bundle().crop, channels=channels)
+        result = run(DISEASED.volume, networks=networks, bundle=fake_bundle(crop=crop))
+
+        (series,) = result.series
+        voxels, lesion = DISEASED.volume.voxels, series.mask.labels > 0
+        cord = DISEASED.cord & ~DISEASED.lesion
+        ratio = np.median(voxels[lesion]) / np.median(voxels[cord])
+        assert len(told) == len(Task)
+        for numbers in told:
+            assert numbers == pytest.approx(np.log(ratio), abs=0.02)
+
     def test_a_healthy_study_has_no_lesion(self):
         result = run(HEALTHY.volume)
 

@@ -361,6 +361,10 @@ class TestLesionCrops:
     def test_a_dark_lesion_has_a_bounded_contrast(self):
         assert contrast_level(-3.0) == contrast_level(0.0) == np.log(0.5)
 
+    def test_nor_does_a_shading_gone_wrong_reach_the_classifiers(self):
+        assert contrast_level(4.3) == pytest.approx(np.log(4.3))
+        assert contrast_level(1e9) == contrast_level(5.0) == pytest.approx(np.log(5.0))
+
     def test_volumes_grow_from_nothing_to_one(self):
         levels = [volume_level(volume_ml) for volume_ml in (0.0, 0.3, 5.0, 50.0)]
 

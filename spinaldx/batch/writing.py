@@ -38,6 +38,7 @@ def import_late() -> None:
     """Import what the end of a study needs, while its beginning is computed."""
     # Together a third of a second, which nobody has to wait for.
     importlib.import_module("scipy.ndimage")
+    importlib.import_module("scipy.linalg")
     importlib.import_module("spinaldx.report.results")
 
 

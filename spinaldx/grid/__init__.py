@@ -7,6 +7,7 @@ Training and inference prepare images with this unit alone.
 
 from spinaldx.grid.crops import (
     CHANNELS,
+    NUMBER_CHANNELS,
     CropInputs,
     Crops,
     CropSpec,
@@ -32,6 +33,7 @@ from spinaldx.grid.stack import (
 
 __all__ = [
     "CHANNELS",
+    "NUMBER_CHANNELS",
     "CropInputs",
     "CropSpec",
     "CropWindow",

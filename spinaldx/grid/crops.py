@@ -19,8 +19,9 @@ from spinaldx.grid.stack import (
 )
 from spinaldx.records import Float32Array, Volume
 
-# What a channel can hold, see `CropSpec`.
-CHANNELS = ("t2w", "lesion", "cord", "volume", "contrast", "zero")
+# What a channel can hold, see `CropSpec`; those that are one number everywhere.
+NUMBER_CHANNELS = ("volume", "contrast")
+CHANNELS = ("t2w", "lesion", "cord", *NUMBER_CHANNELS, "zero")
 
 # "Dilated" masking keeps this much around the lesion.
 _DILATION_MM = 5.0
@@ -29,8 +30,9 @@ _DILATION_MM = 5.0
 # steepest where plaques are.
 _SMALL_ML, _LARGEST_ML = 0.1, 50.0
 
-# Lesion to cord where that is not known: about what all lesions have together.
-_USUAL_RATIO, _LEAST_RATIO = 1.6, 0.5
+# Lesion to cord where that is not known: about what all lesions have together. Beyond
+# the others lies no lesion, but a shading that was read off wrongly.
+_USUAL_RATIO, _LEAST_RATIO, _LARGEST_RATIO = 1.6, 0.5, 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +127,7 @@ def contrast_level(ratio: float | None) -> float:
     A coil's shading changes what a window shows, and not this number.
     """
     known = _USUAL_RATIO if ratio is None else ratio
-    return float(np.log(max(known, _LEAST_RATIO)))
+    return float(np.log(np.clip(known, _LEAST_RATIO, _LARGEST_RATIO)))
 
 
 def lesion_crops(inputs: CropInputs, grid: GridSpec, spec: CropSpec) -> Crops:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from spinaldx.grid import CropInputs
+from spinaldx.grid import CropInputs, CropSpec
 from spinaldx.records import BoolArray, Mask, Volume
 from spinaldx.stages.contrast import (
     FaintEndOptions,
@@ -56,7 +56,11 @@ def find_cord(segmentation: Segmentation, volume: Volume) -> MainCord | None:
 
 
 def mark_lesions(
-    segmentation: Segmentation, volume: Volume, options: LesionOptions
+    segmentation: Segmentation,
+    volume: Volume,
+    options: LesionOptions,
+    *,
+    cord: MainCord | None = None,
 ) -> Marking:
     """Mark the lesions of one series.
 
@@ -64,11 +68,12 @@ def mark_lesions(
         segmentation: Probabilities on the volume's grid.
         volume: Gives voxel size and the direction of the head.
         options: Threshold and filters.
+        cord: From `find_cord`, where it is known already; it hangs on no option.
 
     Raises:
         GeometryError: If the shapes differ.
     """
-    cord = find_cord(segmentation, volume)
+    cord = cord or find_cord(segmentation, volume)
     mask = keep_lesions(
         segmentation.lesion_probability,
         volume,
@@ -98,6 +103,7 @@ def crop_inputs(
     labels: NDArray[np.uint8],
     segmentation: Segmentation | None,
     cord: MainCord | None,
+    spec: CropSpec,
 ) -> CropInputs:
     """Gather what the classifiers' crops of one series are cut from.
 
@@ -106,12 +112,15 @@ def crop_inputs(
         labels: (I, J, K) uint8, its lesions, whoever marked them.
         segmentation: Probabilities on the volume's grid, or None without any.
         cord: The main cord, with which the lesions' brightness is compared; or None.
+        spec: The crops; the brightness is worked out where they have a channel for it.
 
     Returns:
         All on the volume's grid.
     """
     probability = segmentation.cord_probability if segmentation else None
-    contrast = lesion_brightness(labels, cord.voxels, volume) if cord else None
+    contrast = None
+    if cord and "contrast" in spec.channels:
+        contrast = lesion_brightness(labels, cord.voxels, volume)
     return CropInputs(volume, labels, probability, contrast)
 
 

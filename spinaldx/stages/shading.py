@@ -95,7 +95,16 @@ def even_out(
     Returns:
         The volume with the cord near 1; None where no row has enough bright cord.
     """
-    options = options or ShadingOptions()
+    shading = _shading(labels, cord, volume, options or ShadingOptions())
+    if shading is None:
+        return None
+    return replace(volume, voxels=volume.voxels / shading)
+
+
+def _shading(
+    labels: NDArray[np.uint8], cord: BoolArray, volume: Volume, options: ShadingOptions
+) -> Float32Array | None:
+    """Brightness of the lesion-free cord along the upright axis; broadcasts."""
     _, free = lesion_free_cord(labels, cord, volume, options.margin_voxels)
     upright = volume.upright_axis
     rows, medians = _row_medians(
@@ -117,7 +126,7 @@ def even_out(
     shading = np.exp(curve).astype(np.float32)
     shape = [1, 1, 1]
     shape[upright] = len(shading)
-    return replace(volume, voxels=volume.voxels / shading.reshape(shape))
+    return shading.reshape(shape)
 
 
 def lesion_brightness(
@@ -137,8 +146,11 @@ def lesion_brightness(
     inside = labels > 0
     if not inside.any():
         return None
-    even = even_out(labels, cord | inside, volume, ShadingOptions(bends=True))
-    return None if even is None else float(np.median(even.voxels[inside]))
+    shading = _shading(labels, cord | inside, volume, ShadingOptions(bends=True))
+    if shading is None:
+        return None
+    along = np.broadcast_to(shading, inside.shape)[inside]
+    return float(np.median(volume.voxels[inside] / along))
 
 
 def _smoothed(
@@ -163,7 +175,7 @@ def _smooth_curve(
     It minimises its squared distances from the values plus `reach` to the fourth power
     times its squared second differences (Whittaker, Proc Edinb Math Soc 1923).
     """
-    from scipy.linalg import solveh_banded  # noqa: PLC0415 - slow; as ndimage
+    from scipy.linalg import solveh_banded  # noqa: PLC0415 - slow; imported beside other work
 
     count = int(rows[-1] - rows[0]) + 1
     # Diagonal and two below it; a curve of one or two places does not bend.

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from spinaldx.grid import NUMBER_CHANNELS
 from spinaldx.records import Disease, Task
 from spinaldx.training.augmentation import (
     AugmentationOptions,
@@ -25,9 +26,6 @@ _VALIDATION_BATCH = 8
 
 # Names of channels, as in `CropSpec`.
 _IMAGE, _LESION, _CORD = "t2w", "lesion", "cord"
-
-# Channels that are one number everywhere.
-_NUMBERS = ("volume", "contrast")
 
 _HALF = 0.5
 
@@ -149,7 +147,7 @@ class ClassificationObjective:
         shift_px = (shift * (height, width)).astype(np.float32)
         changes.bend_px[...] += shift_px[:, :, None, None]
         sampled = resample(torch.from_numpy(crops), changes, (height, width))
-        for place in np.flatnonzero(np.isin(self.channels, _NUMBERS)).tolist():
+        for place in np.flatnonzero(np.isin(self.channels, NUMBER_CHANNELS)).tolist():
             # Beyond the window's edge, where nothing is seen, a number is the same.
             number = torch.from_numpy(crops[:, place, 0, 0])
             sampled[:, place] = number[:, None, None]

@@ -170,8 +170,8 @@ class ClassifierOptions:
 
 
 def _crop_with_numbers() -> CropSpec:
-    # In simulation the numbers tell nothing that the window does not; on lesions of
-    # another making they held when what the window shows misled (decision 0013).
+    # On lesions of another making numbers held when what the window shows misled
+    # (decision 0013).
     return CropSpec(channels=("t2w", "lesion", "cord", "volume", "contrast"))
 
 

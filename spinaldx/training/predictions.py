@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from spinaldx.grid import CropSpec, GridSpec, lesion_crops
 from spinaldx.models.specs import MultiResUNetSpec
 from spinaldx.records import Disease, Volume
+from spinaldx.stages.cord import MainCord
 from spinaldx.stages.lesions import LesionOptions
 from spinaldx.stages.marking import crop_inputs, find_cord, mark_lesions
 from spinaldx.stages.segmentation import (
@@ -50,13 +51,16 @@ class Segmenter:
 
 
 def mark(
-    segmentation: Segmentation, volume: Volume, choice: MaskChoice
+    segmentation: Segmentation,
+    volume: Volume,
+    choice: MaskChoice,
+    cord: MainCord | None,
 ) -> NDArray[np.uint8]:
     """Return the lesions that the cascade would mark, (I, J, K) uint8."""
     options = LesionOptions(
         threshold=choice.threshold, min_volume_mm3=choice.min_lesion_mm3
     )
-    return mark_lesions(segmentation, volume, options).mask.labels
+    return mark_lesions(segmentation, volume, options, cord=cord).mask.labels
 
 
 def score_choices(patient: Patient, segmenter: Segmenter) -> list[float]:
@@ -65,9 +69,10 @@ def score_choices(patient: Patient, segmenter: Segmenter) -> list[float]:
     for row in patient.rows:
         series = read_series(row)
         segmentation = segmenter.segment(series.volume)
+        cord = find_cord(segmentation, series.volume)
         true = series.lesion != 0
         for place, choice in enumerate(MASK_CHOICES):
-            marked = mark(segmentation, series.volume, choice) != 0
+            marked = mark(segmentation, series.volume, choice, cord) != 0
             voxels = marked.sum(), true.sum(), (marked & true).sum()
             counts[place] += np.array(voxels) * series.volume.voxel_mm3
     return [patient_score(*row) for row in counts]
@@ -113,8 +118,8 @@ class CropMaker:
         for kind, key in keys.items():
             lesion = series.lesion
             if kind == _PREDICTED:
-                lesion = mark(segmentation, volume, self.choice)
-            inputs = crop_inputs(volume, lesion, segmentation, cord)
+                lesion = mark(segmentation, volume, self.choice, cord)
+            inputs = crop_inputs(volume, lesion, segmentation, cord, self.crop)
             crops = lesion_crops(inputs, self.segmenter.grid, self.crop).pixels
             self.cache.store_arrays(key, {_CROPS: crops.astype(np.float16)})
 

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from spinaldx.errors import GeometryError
+from spinaldx.grid import CropSpec
 from spinaldx.records import Volume
+from spinaldx.stages import marking as marking_module
 from spinaldx.stages.lesions import LesionOptions
 from spinaldx.stages.marking import crop_inputs, find_cord, mark_lesions
 from spinaldx.stages.segmentation import Segmentation
@@ -36,6 +38,16 @@ class TestMarkLesions:
         np.testing.assert_array_equal(marking.cord.voxels, boxes(CORD) > 0)
         # The fluid never was on the cord.
         assert marking.left_out == 0
+
+    def test_a_cord_that_is_known_is_not_looked_for(self, monkeypatch):
+        found = Segmentation(boxes(LESION, FLUID), boxes(CORD, FLUID))
+        expected = mark_lesions(found, VOLUME, LesionOptions())
+        monkeypatch.setattr(marking_module, "find_cord", None)
+
+        marking = mark_lesions(found, VOLUME, LesionOptions(), cord=expected.cord)
+
+        assert marking.cord is expected.cord
+        np.testing.assert_array_equal(marking.mask.labels, expected.mask.labels)
 
     def test_the_cord_is_that_of_find_cord(self):
         found = Segmentation(boxes(LESION, FLUID), boxes(CORD, FLUID))
@@ -238,6 +250,9 @@ class TestExtent:
         assert rows[1] == 12
 
 
+TOLD = CropSpec(channels=("t2w", "contrast"))
+
+
 class TestCropInputs:
     def test_the_contrast_is_that_of_lesion_to_cord(self):
         voxels = 1.0 + 0.7 * (boxes(LESION) > 0)
@@ -245,7 +260,7 @@ class TestCropInputs:
         found = Segmentation(boxes(LESION), boxes(CORD))
         labels = (boxes(LESION) > 0).astype(np.uint8)
 
-        inputs = crop_inputs(volume, labels, found, find_cord(found, volume))
+        inputs = crop_inputs(volume, labels, found, find_cord(found, volume), TOLD)
 
         assert inputs.contrast == pytest.approx(1.7, rel=1e-3)
         assert inputs.cord is found.cord_probability
@@ -254,4 +269,14 @@ class TestCropInputs:
     def test_without_a_cord_it_is_unknown(self):
         labels = (boxes(LESION) > 0).astype(np.uint8)
 
-        assert crop_inputs(VOLUME, labels, None, None).contrast is None
+        assert crop_inputs(VOLUME, labels, None, None, TOLD).contrast is None
+
+    def test_nor_is_it_worked_out_where_no_channel_shows_it(self, monkeypatch):
+        monkeypatch.setattr(marking_module, "lesion_brightness", None)
+        found = Segmentation(boxes(LESION), boxes(CORD))
+        labels = (boxes(LESION) > 0).astype(np.uint8)
+        cord = find_cord(found, VOLUME)
+
+        inputs = crop_inputs(VOLUME, labels, found, cord, CropSpec())
+
+        assert inputs.contrast is None

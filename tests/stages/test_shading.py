@@ -104,6 +104,8 @@ class TestEvenOut:
 
         # A straight line from row 32 to 88, exp(0.0002 * 28^2), would be 17 % off.
         assert even.voxels[1, 15, 45:75] == pytest.approx(1.5, rel=0.03)
+        straight = even_out(labels, cord_mask(), scan)
+        assert abs(np.log(straight.voxels[1, 15, 60] / 1.5)) > 0.12
 
     def test_what_is_left_of_a_lesion_in_its_rows_says_nothing(self):
         labels = labelled((slice(1, 2), slice(12, 19), slice(40, 80)))
