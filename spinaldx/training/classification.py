@@ -94,7 +94,7 @@ class ClassificationObjective:
         cache: Where the crops are.
         training: Patients to learn from; each has crops of the kinds in `sources`.
         validation: Patients to validate on.
-        options: Batch size.
+        options: Batch size, crops without image, crops of neither class.
         predicted_share: How often a crop is made with a predicted mask where the
             patient has both kinds, 0 to 1.
         channels: What each channel holds, as in `CropSpec`.
@@ -116,16 +116,21 @@ class ClassificationObjective:
     augmentation: AugmentationOptions = CROP_AUGMENTATION
     device: str = "cpu"
     _classes: tuple[list[list[CropSample]], ...] = field(init=False)
+    _neither: list[list[CropSample]] = field(init=False)
 
     def __post_init__(self) -> None:
-        self._classes = tuple(
-            [
-                group
-                for disease in members
-                if (group := [one for one in self.training if one.diagnosis is disease])
-            ]
-            for members in TASK_CLASSES[self.task]
+        classes = TASK_CLASSES[self.task]
+        others = tuple(one for one in Disease if class_of(self.task, one) is None)
+        self._classes = tuple(self._groups(members) for members in classes)
+        self._neither = self._groups(others)
+
+    def _groups(self, diseases: Sequence[Disease]) -> list[list[CropSample]]:
+        """Return the training patients of each disease that has any."""
+        groups = (
+            [one for one in self.training if one.diagnosis is disease]
+            for disease in diseases
         )
+        return [group for group in groups if group]
 
     @property
     def batch_size(self) -> int:
@@ -133,14 +138,14 @@ class ClassificationObjective:
         return self.options.batch_size
 
     def make_batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """Make the batch of a step, half of each class.
+        """Make the batch of a step, half of each class but for those of neither.
 
         Returns:
-            Crops (N, C, H, W) and classes (N,).
+            Crops (N, C, H, W) and how likely class 1 is, (N,) float32: 0, 1, or 0.5
+            for a patient of neither class.
         """
         generator = np.random.default_rng((self.seed, step))
-        classes = np.arange(self.batch_size) % 2
-        crops = np.stack([self._draw_crop(generator, int(one)) for one in classes])
+        positive, crops = self._draw(generator)
         changes = draw_changes(generator, self.batch_size, self.augmentation)
         height, width = crops.shape[2:]
         shift = generator.uniform(-1, 1, (self.batch_size, 2)) * _LARGEST_SHIFT
@@ -152,11 +157,29 @@ class ClassificationObjective:
             number = torch.from_numpy(crops[:, place, 0, 0])
             sampled[:, place] = number[:, None, None]
         cord, is_known = self._cord(sampled)
+        blank = generator.random(self.batch_size) < self.options.blank_share
+        shown = torch.from_numpy(~blank)[:, None, None, None]
         for channel in np.flatnonzero(np.array(self.channels) == _IMAGE).tolist():
             image = sampled[:, channel : channel + 1]
             image = change_cord_and_fluid(image, cord, is_known, changes, self.pixel_mm)
-            sampled[:, channel : channel + 1] = change_appearance(image, changes)
-        return sampled, torch.from_numpy(classes)
+            changed = change_appearance(image, changes)
+            sampled[:, channel : channel + 1] = changed * shown
+        return sampled, torch.from_numpy(positive)
+
+    def _draw(
+        self, generator: np.random.Generator
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Draw how likely class 1 is, (N,), and crops, (N, C, H, W)."""
+        positive = (np.arange(self.batch_size) % 2).astype(np.float32)
+        groups: list[list[list[CropSample]]] = [
+            self._classes[int(one)] for one in positive
+        ]
+        if self._neither:
+            is_other = generator.random(self.batch_size) < self.options.undecided_share
+            positive[is_other] = _HALF
+            for place in np.flatnonzero(is_other).tolist():
+                groups[place] = self._neither
+        return positive, np.stack([self._draw_crop(generator, one) for one in groups])
 
     def _cord(self, crops: Tensor) -> tuple[Tensor, Tensor]:
         """Return the cord with its lesions, (N, 1, H, W), and whether it is known."""
@@ -173,8 +196,8 @@ class ClassificationObjective:
 
     def loss(self, network: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
         """Return the cross-entropy of a batch."""
-        crops, classes = batch
-        return classification_loss(network(crops), classes)
+        crops, positive = batch
+        return classification_loss(network(crops), positive)
 
     def validate(self, network: nn.Module) -> tuple[float, ...]:
         """Return minus the log loss of the validation patients, and their AUC."""
@@ -218,11 +241,10 @@ class ClassificationObjective:
         return np.concatenate(parts)
 
     def _draw_crop(
-        self, generator: np.random.Generator, number: int
+        self, generator: np.random.Generator, groups: Sequence[Sequence[CropSample]]
     ) -> NDArray[np.float32]:
-        groups = self._classes[number]
-        group = groups[generator.integers(len(groups))]
-        patient = group[generator.integers(len(group))]
+        group = groups[int(generator.integers(len(groups)))]
+        patient = group[int(generator.integers(len(group)))]
         is_predicted = generator.random() < self.predicted_share
         first, second = patient.truth, patient.predicted
         sets = ((second or first) if is_predicted else (first or second)) or ()

@@ -55,6 +55,7 @@ def segmentation_loss(logits: Tensor, truth: Tensor, known: Tensor) -> Tensor:
     return torch.stack(losses).mean()
 
 
-def classification_loss(logits: Tensor, classes: Tensor) -> Tensor:
-    """Cross-entropy of (N, 2) logits with (N,) classes."""
-    return functional.cross_entropy(logits.float(), classes)
+def classification_loss(logits: Tensor, positive: Tensor) -> Tensor:
+    """Cross-entropy of (N, 2) logits with the (N,) shares of class 1, 0 to 1."""
+    shares = torch.stack((1.0 - positive, positive), dim=1)
+    return functional.cross_entropy(logits.float(), shares)

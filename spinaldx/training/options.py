@@ -162,11 +162,19 @@ class ClassifierOptions:
         batch_size: Crops a step, half of each class.
         learning_rate: Highest of the schedule.
         mask_source: Which lesion masks they learn from.
+        blank_share: How often a crop is shown without its image, so that outlines and
+            numbers are learned too, 0 to 1.
+        undecided_share: How often a crop of a patient of neither class is shown in its
+            stead, for whom both are as likely, 0 to 1. Every lesion is put to all three
+            classifiers; one that met its own two classes alone is sure of one of them
+            whatever it sees (Hendrycks et al., ICLR 2019).
     """
 
     batch_size: int = 16
     learning_rate: float = 1e-3
     mask_source: MaskSource = MaskSource.MIXED
+    blank_share: float = 0.2
+    undecided_share: float = 0.15
 
 
 def _crop_with_numbers() -> CropSpec:

@@ -51,10 +51,11 @@ def sample(cache, case, disease, *, predicted=True):
     return CropSample(case, disease, truth, found)
 
 
-def objective(cache, training, task=TASK, share=0.5):
-    return ClassificationObjective(
-        task, cache, training, training, ClassifierOptions(batch_size=8), share
+def objective(cache, training, task=TASK, share=0.5, **options):
+    chosen = ClassifierOptions(
+        **{"batch_size": 8, "blank_share": 0.0, "undecided_share": 0.0, **options}
     )
+    return ClassificationObjective(task, cache, training, training, chosen, share)
 
 
 @pytest.fixture
@@ -93,7 +94,10 @@ class TestMakeBatch:
         many = [sample(cache, f"m{n}", Disease.MS) for n in range(9)]
         made = objective(cache, [*everybody, *many])
         generator = np.random.default_rng(0)
-        levels = [float(made._draw_crop(generator, 1)[0, 0, 0]) for _ in range(200)]
+        groups = made._classes[1]
+        levels = [
+            float(made._draw_crop(generator, groups)[0, 0, 0]) for _ in range(200)
+        ]
         drawn = Counter(round(level, 1) for level in levels)
 
         assert drawn[0.8] == pytest.approx(100, abs=25)
@@ -102,13 +106,15 @@ class TestMakeBatch:
     def test_mask_source(self, cache, everybody, share, level):
         made = objective(cache, everybody, share=share)
 
-        assert made._draw_crop(np.random.default_rng(0), 0)[1].max() == level
+        crop = made._draw_crop(np.random.default_rng(0), made._classes[0])
+        assert crop[1].max() == level
 
     def test_missed_lesions_are_learned_from_true_masks(self, cache, everybody):
         missed = [sample(cache, "x", Disease.MS, predicted=False), everybody[0]]
         made = objective(cache, missed, share=1.0)
 
-        assert made._draw_crop(np.random.default_rng(0), 1)[1].max() == 1.0
+        crop = made._draw_crop(np.random.default_rng(0), made._classes[1])
+        assert crop[1].max() == 1.0
 
     def test_crops_of_all_series_are_drawn(self, cache):
         sets = tuple(crops(cache, f"s{n}", Disease.MS, count=1) for n in range(3))
@@ -123,6 +129,42 @@ class TestMakeBatch:
 
         assert pixels[:, 1].max() == pytest.approx(1.0, abs=1e-5)
         assert pixels[:, 2].abs().max() == 0.0
+
+    def test_some_crops_have_no_image_but_their_masks(self, cache, everybody):
+        made = objective(cache, everybody, blank_share=0.25, batch_size=64)
+
+        pixels, _ = made.make_batch(0)
+
+        is_blank = pixels[:, 0].amax(dim=(1, 2)) == 0
+        assert 8 <= int(is_blank.sum()) <= 26
+        assert bool((pixels[is_blank, 1].amax(dim=(1, 2)) >= 0.49).all())
+
+    def test_some_crops_are_of_neither_class_and_undecided(self, cache, everybody):
+        made = objective(
+            cache, everybody, Task.MS_VS_NMOSD, undecided_share=0.25, batch_size=64
+        )
+
+        pixels, positive = made.make_batch(0)
+
+        other = positive == 0.5
+        assert 8 <= int(other.sum()) <= 26
+        assert set(positive.tolist()) == {0.0, 0.5, 1.0}
+        # Tumours are the darker two of the four levels.
+        levels = pixels[:, 0].median(dim=2)[0].median(dim=1)[0]
+        assert levels[other].mean() < 0.5 < levels[~other].mean()
+
+    def test_nobody_is_of_neither_class_of_tumour_and_demyelination(
+        self, cache, everybody
+    ):
+        made = objective(cache, everybody, undecided_share=1.0)
+
+        assert made.make_batch(0)[1].tolist() == [0.0, 1.0] * 4
+
+    def test_without_patients_of_neither_class_all_are_decided(self, cache, everybody):
+        two = [one for one in everybody if one.diagnosis in (Disease.MS, Disease.NMOSD)]
+        made = objective(cache, two, Task.MS_VS_NMOSD, undecided_share=1.0)
+
+        assert made.make_batch(0)[1].tolist() == [0.0, 1.0] * 4
 
 
 class TestCordAndFluid:

@@ -81,9 +81,20 @@ def test_what_is_a_lesion_in_four_of_ten_cases_is_not_marked():
 
 
 def test_classification_loss_of_certainty_and_ignorance():
-    classes = torch.tensor([0, 1])
+    classes = torch.tensor([0.0, 1.0])
 
     assert classification_loss(torch.eye(2) * 50, classes).item() < 1e-6
     assert classification_loss(torch.zeros(2, 2), classes).item() == pytest.approx(
         0.6931, abs=1e-4
     )
+
+
+def test_undecided_crops_cost_least_where_both_classes_are_as_likely():
+    half = torch.tensor([0.5])
+    logits = [torch.tensor([[0.0, level]]) for level in (-2.0, 0.0, 2.0)]
+
+    sure, unsure, opposite = (classification_loss(one, half).item() for one in logits)
+
+    assert unsure == pytest.approx(0.6931, abs=1e-4)
+    assert sure == pytest.approx(opposite)
+    assert sure > unsure
