@@ -49,6 +49,12 @@ def simulate(
             "--plain", help="Lesions without cysts, caps, oedema and bright spots."
         ),
     ] = False,
+    regions_alike: Annotated[
+        bool,
+        typer.Option(
+            "--regions-alike", help="Lesions of all diseases lie in the same regions."
+        ),
+    ] = False,
     file_format: Annotated[
         FileFormat, typer.Option("--format", help="NIfTI files, or DICOM studies.")
     ] = FileFormat.NIFTI,
@@ -71,6 +77,7 @@ def simulate(
         noise_factor=noise,
         swelling_factor=swelling,
         signs=not plain,
+        regions_alike=regions_alike,
     )
     with progress.bar("Simulating", patients, quiet=quiet) as advance:
         table = cohort.simulate_cohort(

@@ -44,6 +44,9 @@ class PatientOptions:
             the cord are rare; networks that met none take them for inflammation.
         signs: Whether lesions have cysts, caps, oedema and bright spots where drawn;
             without, they are told apart by place, size, outline and brightness only.
+        regions_alike: Whether lesions of all diseases lie in the same regions, in the
+            mean of the shares of Table 1. Where regions differ networks learn them as
+            if they were signs: a tumour from neck to chest is an astrocytoma there.
     """
 
     disease: Disease | None = None
@@ -57,6 +60,7 @@ class PatientOptions:
     contrast_factor: float = 1.0
     swelling_factor: float = 1.0
     signs: bool = True
+    regions_alike: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -173,7 +177,9 @@ def _generators(seed: np.random.SeedSequence) -> list[np.random.Generator]:
 def _draw_case(rng: np.random.Generator, options: PatientOptions) -> CasePlan:
     drawn = draw_disease(rng, options.healthy_share)
     disease = options.disease or drawn
-    plan = draw_plan(rng, disease, options.location)
+    plan = draw_plan(
+        rng, disease, options.location, regions_alike=options.regions_alike
+    )
     age = plan.age if options.age is None else options.age
     return replace(plan, age=age, sex=options.sex or plan.sex)
 

@@ -102,6 +102,12 @@ FIGURES: Mapping[Disease, DiseaseFigures] = MappingProxyType(
     }
 )
 
+# Of all diseases alike, for cohorts in which the region tells nothing.
+_ALIKE_LOCATIONS = tuple(
+    sum(figures.locations[place] for figures in FIGURES.values()) / len(FIGURES)
+    for place in range(len(LOCATIONS))
+)
+
 # Rank correlation between length and volume of a patient's lesions (own choice).
 _LENGTH_VOLUME = 0.85
 
@@ -141,9 +147,20 @@ def draw_disease(rng: np.random.Generator, healthy_share: float) -> Disease | No
 
 
 def draw_plan(
-    rng: np.random.Generator, disease: Disease | None, location: str = ""
+    rng: np.random.Generator,
+    disease: Disease | None,
+    location: str = "",
+    *,
+    regions_alike: bool = False,
 ) -> CasePlan:
-    """Draw age, sex, region, number, extension and volume for one patient."""
+    """Draw age, sex, region, number, extension and volume for one patient.
+
+    Args:
+        rng: Gives as many numbers whatever is fixed.
+        disease: None for a healthy patient.
+        location: One of `LOCATIONS`, or empty to draw it.
+        regions_alike: Draw it in the same shares for all diseases, their mean.
+    """
     if disease is None:
         place = location or str(rng.choice(LOCATIONS, p=_HEALTHY_LOCATIONS))
         sex = "F" if rng.random() < 0.55 else "M"
@@ -151,7 +168,8 @@ def draw_plan(
     figures = FIGURES[disease]
     age = _draw_age(rng, *figures.age)
     sex = "F" if rng.random() < figures.female else "M"
-    place = location or str(rng.choice(LOCATIONS, p=figures.locations))
+    shares = _ALIKE_LOCATIONS if regions_alike else figures.locations
+    place = location or str(rng.choice(LOCATIONS, p=shares))
     count = int(rng.choice(len(figures.counts), p=figures.counts)) + 1
     of_length, own = rng.standard_normal(2)
     of_volume = _LENGTH_VOLUME * of_length + np.sqrt(1 - _LENGTH_VOLUME**2) * own

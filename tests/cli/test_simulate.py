@@ -1,5 +1,7 @@
 """`spinaldx simulate`, as typed."""
 
+import json
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -32,6 +34,21 @@ def test_noise_factor_reaches_the_images(tmp_path):
     noisy, _ = simulated(tmp_path / "noisy", "--noise", "3")
 
     assert not np.array_equal(usual, noisy)
+
+
+def test_regions_alike_moves_lesions(tmp_path):
+    # Patients of this seed whose region changes; the disease does not.
+    words = ["simulate", "-n", "6", "--seed", "2", "--quiet"]
+    regions = {}
+    for name, more in (("usual", []), ("alike", ["--regions-alike"])):
+        assert run([*words[:1], str(tmp_path / name), *words[1:], *more]) == 0
+        records = sorted((tmp_path / name).glob("*/patient.json"))
+        told = [json.loads(one.read_text(encoding="utf-8")) for one in records]
+        regions[name] = [one["location"] for one in told]
+        diseases = [one["diagnosis"] for one in told]
+        assert diseases == regions.setdefault("diseases", diseases)
+
+    assert regions["usual"] != regions["alike"]
 
 
 @pytest.mark.parametrize("words", [["--contrast", "0"], ["--noise", "-1"]])

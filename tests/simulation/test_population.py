@@ -37,6 +37,31 @@ def test_plans_have_the_shares_of_table_1(disease, female, age, cervical):
     assert np.mean(in_neck) == pytest.approx(cervical, abs=0.05)
 
 
+@pytest.mark.parametrize("disease", Disease)
+def test_regions_alike_have_the_mean_shares_of_the_four_diseases(disease):
+    rng = np.random.default_rng(8)
+    plans = [draw_plan(rng, disease, regions_alike=True) for _ in range(1500)]
+
+    # Means of the four rows of Table 1.
+    drawn = [plan.location for plan in plans]
+    assert drawn.count("cervical") / 1500 == pytest.approx(0.599, abs=0.04)
+    assert drawn.count("cervical_thoracic") / 1500 == pytest.approx(0.117, abs=0.03)
+
+
+def test_regions_alike_change_the_region_alone():
+    usual, alike = (
+        draw_plan(np.random.default_rng(9), Disease.MS, regions_alike=one)
+        for one in (False, True)
+    )
+
+    assert (usual.age, usual.sex, usual.lesion_count, usual.volume_ml) == (
+        alike.age,
+        alike.sex,
+        alike.lesion_count,
+        alike.volume_ml,
+    )
+
+
 def test_tumours_are_single_and_ms_is_not():
     rng = np.random.default_rng(4)
     tumours = [draw_plan(rng, Disease.EPENDYMOMA).lesion_count for _ in range(50)]
