@@ -14,6 +14,7 @@ person had corrected every mask: that is how the paper's classifiers were tested
 
 import argparse
 import csv
+import json
 from collections import defaultdict
 from pathlib import Path
 
@@ -25,12 +26,13 @@ from spinaldx.batch import BatchSettings, plan, run
 from spinaldx.cli.options import DEFAULT_WEIGHTS
 from spinaldx.evaluation import EvaluationOptions, evaluate
 from spinaldx.models import Bundle, EngineOptions, Networks, find_bundle, open_networks
-from spinaldx.records import Disease, Volume
+from spinaldx.records import Disease, Task, Volume
 from spinaldx.simulation.cohort import simulate_cohort
 from spinaldx.simulation.patient import PatientOptions
 from spinaldx.stages.marking import find_cord
 from spinaldx.stages.segmentation import SegmentationOptions, segment
 from spinaldx.study import CaseRow, find_studies, read_cases
+from spinaldx.training.classification import class_of
 from spinaldx.training.promotion import paired_interval
 
 COUNTS = {
@@ -111,6 +113,27 @@ def healthy_lesions(table: Path, results: Path) -> None:
     )
 
 
+def own_answers(table: Path, results: Path) -> None:
+    """Print how often each model is right by its own cut-off where a lesion is marked.
+
+    The evaluation counts what is not marked, and answers of `indeterminate`, as wrong
+    for all three models; here each is asked about the patients of its own two classes.
+    """
+    right: dict[Task, list[bool]] = {task: [] for task in Task}
+    for case, name in {row.case: row.diagnosis for row in read_cases(table)}.items():
+        path = results / case / "prediction.json"
+        told = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        for stage in told.get("stages", ()) if name != "healthy" else ():
+            task = Task(stage["task"])
+            number = class_of(task, Disease(name))
+            if number is not None:
+                is_positive = stage["positive_probability"] >= stage["cut_off"]
+                right[task].append(is_positive == bool(number))
+    for task, answers in right.items():
+        share = np.mean(answers) if answers else float("nan")
+        print(f"{task.value} alone, of {len(answers)} marked: {share:.3f}")
+
+
 def inside_cord(
     row: CaseRow, bundle: Bundle, networks: Networks
 ) -> tuple[int, np.ndarray, np.ndarray]:
@@ -170,6 +193,7 @@ def main() -> None:
     predict(table, results, bundle, arguments.threads)
     healthy_lesions(table, results)
     judge(table, results, arguments.work / f"evaluation-{bundle.name}")
+    own_answers(table, results)
     if arguments.true_masks:
         diseased = diseased_table(table)
         masks = true_masks(diseased, arguments.work / "true-masks")
@@ -177,6 +201,7 @@ def main() -> None:
         predict(diseased, given, bundle, arguments.threads, masks)
         print("on the true masks:")
         judge(diseased, given, given.with_name(f"evaluation-{bundle.name}-true-masks"))
+        own_answers(diseased, given)
     if not arguments.no_baseline:
         baseline(table, bundle, arguments.threads)
 
