@@ -16,12 +16,13 @@ bundle=(--simulated --name phantom-v1 --licence Apache-2.0 --seed 1)
 
 spinaldx simulate "$work/usual" --patients 1000 --contrast 1.6 --seed 20261126 \
     --workers "$(nproc)"
-# Tumours that hardly swell the cord: without them such are taken for demyelination.
+# Tumours that hardly swell the cord: without them such are taken for demyelination. In
+# the same regions for all diseases: else the region is learned as if it were a sign.
 spinaldx simulate "$work/slim" --patients 400 --contrast 1.3 --swelling 0.1 \
-    --seed 20261202 --workers "$(nproc)"
+    --regions-alike --seed 20261202 --workers "$(nproc)"
 # Nor do these, and they have no cysts, caps or oedema.
 spinaldx simulate "$work/plain" --patients 600 --contrast 1.3 --swelling 0 --plain \
-    --seed 20261205 --workers "$(nproc)"
+    --regions-alike --seed 20261205 --workers "$(nproc)"
 python - "$work" <<'PY'
 """Join the tables; names of cases and paths get the name of their cohort in front.
 
