@@ -220,9 +220,10 @@ def _check(cases: Path, stage: Stage, lines: "_Lines") -> None:
     from spinaldx.training.fine_tuning import check_table  # noqa: PLC0415 - torch
 
     lint = check_table(cases, training.Stage(stage.value), lines)
+    # They are what was asked for, so they are printed when quiet as well.
     for fault in lint.faults:
-        lines.note(fault)
-    lint.raise_faults(cases)
+        console.note(fault)
+    lint.raise_faults(cases, listed=True)
     lines.note(f"{cases.name}: no faults, {len(lint.patients)} patients.")
 
 

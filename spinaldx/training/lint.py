@@ -35,15 +35,20 @@ class Lint:
     patients: tuple[Patient, ...]
     faults: tuple[str, ...]
 
-    def raise_faults(self, table: Path) -> None:
+    def raise_faults(self, table: Path, *, listed: bool = False) -> None:
         """Refuse a table with faults.
+
+        Args:
+            table: The table, for its name.
+            listed: Whether somebody printed them already; then they are counted only.
 
         Raises:
             TableError: Lists them all.
         """
         if self.faults:
             count = f"{len(self.faults)} fault{'s' if len(self.faults) > 1 else ''}"
-            message = f"{table.name}: {count}: {'; '.join(self.faults)}."
+            what = ", listed above" if listed else f": {'; '.join(self.faults)}"
+            message = f"{table.name}: {count}{what}."
             raise TableError(message, hint="Correct the table; --check tests it alone.")
 
 

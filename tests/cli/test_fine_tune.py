@@ -122,13 +122,18 @@ class TestCheck:
         assert run(["fine-tune", str(table), "--check"]) == 0
         assert "no faults, 18 patients" in capsys.readouterr().err
 
-    def test_each_fault_on_a_line_and_exit_3(self, tmp_path):
+    def test_each_fault_once_on_a_line_and_exit_3(self, tmp_path, capsys):
         table = write_cohort(tmp_path, patients=2, healthy=0)
         (tmp_path / "p01_t2w.nii.gz").unlink()
+        fault = "row 2, column 't2w': file not found"
         result = CliRunner().invoke(app, ["fine-tune", str(table), "--check"])
 
+        assert fault in result.stderr.splitlines()
         assert run(["fine-tune", str(table), "--check", "-q"]) == 3
-        assert "row 2, column 't2w': file not found" in result.stderr.splitlines()
+        quiet = capsys.readouterr().err
+        assert quiet.splitlines()[0] == fault
+        assert quiet.count("file not found") == 1
+        assert "faults, listed above." in quiet
 
 
 class TestLines:
