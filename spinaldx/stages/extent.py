@@ -1,9 +1,10 @@
-"""How far a lesion reaches: to where it is half as much brighter than the cord.
+"""How far a lesion reaches: to about where it is half as much brighter than the cord.
 
 A network is sure of a lesion's middle and hesitates at its ends and in slices that
 graze the cord, where a single slice shows little of it. What hangs together with a
-mark, is as bright, and is held possible by the network belongs to it. Pure numpy and
-scipy.
+mark, is as bright, and is held possible by the network belongs to it; and what it marks
+beyond that, most of all in the next slice, which shows a part of the lesion, does not.
+Pure numpy and scipy.
 """
 
 from dataclasses import dataclass
@@ -28,16 +29,40 @@ class ExtentOptions:
             the mark stays as it is.
         least_cord: Cord probability that a voxel must have, so that fluid beside the
             cord is not added.
+        small_mm3: Of marks smaller than this most voxels lie near the cord's edge, so
+            they need more.
+        small_least_cord: Cord probability that a voxel must have there.
         most_growth: A mark is not made larger than this many times its volume: what
             would be is a shading of the whole cord.
-        least_volume_mm3: Smaller marks stay: a short lesion is seen whole.
     """
 
     share: float = 0.5
     least_probabilities: tuple[float, ...] = (0.1, 0.2, 0.3)
     least_cord: float = 0.3
+    small_mm3: float = 500.0
+    small_least_cord: float = 0.9
     most_growth: float = 2.0
-    least_volume_mm3: float = 500.0
+
+
+@dataclass(frozen=True, slots=True)
+class RimOptions:
+    """What is taken away from a mark.
+
+    Attributes:
+        share: Where between the cord's brightness (0) and the mark's (1) it begins; less
+            than what is added has, since people draw lesions rather too wide.
+        blur_mm: Brightness is smoothed by this standard deviation in each slice, over
+            cord and marks, so that noise makes no holes.
+        least_volume_mm3: A mark of which less is left stays as it is, and so does one
+            that would fall into several pieces of this volume.
+        swollen: So does one where the cord is this many times as thick as nearby:
+            solid tumours can be as bright as cord.
+    """
+
+    share: float = 0.4
+    blur_mm: float = 0.7
+    least_volume_mm3: float = 30.0
+    swollen: float = 1.3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,14 +112,94 @@ def lesion_extent(
     marks, voxels = labels[box], evidence.volume.voxels[box]
     sizes, voxel_mm3 = np.bincount(marks.ravel()), evidence.volume.voxel_mm3
     probability = np.where(possible, evidence.lesion_probability, 0)[box]
+    well_inside = (evidence.cord_probability >= options.small_least_cord)[box]
     for number, (mark_level, cord_level, cord_bright) in enumerate(levels, start=1):
-        is_large = sizes[number] * voxel_mm3 >= options.least_volume_mm3
         # Not brighter either where one of them is not known.
-        if is_large and mark_level > cord_level:
+        if mark_level > cord_level:
             end = cord_level + options.share * (mark_level - cord_level)
-            bright = np.where(voxels >= max(end, cord_bright), probability, 0)
-            inside[box] |= _grow(marks, number, bright, options)
+            bright = voxels >= max(end, cord_bright)
+            if sizes[number] * voxel_mm3 < options.small_mm3:
+                bright &= well_inside
+            near = np.where(bright, probability, 0)
+            inside[box] |= _grow(marks, number, near, options)
     return inside
+
+
+def without_dim_rims(
+    labels: NDArray[np.uint8],
+    levels: NDArray[np.float64],
+    swelling: NDArray[np.float64],
+    cord: BoolArray,
+    volume: Volume,
+    options: RimOptions | None = None,
+) -> BoolArray:
+    """Take away from marks what is hardly brighter than the cord.
+
+    Args:
+        labels: (I, J, K) uint8, marks numbered from 1.
+        levels: As for `lesion_extent`, of these marks.
+        swelling: How many times as thick as nearby the cord is at each mark, (N,); NaN
+            where it is not known.
+        cord: (I, J, K) bool.
+        volume: Intensities.
+        options: How much.
+
+    Returns:
+        (I, J, K) bool, inside the marks. Dark parts that a mark surrounds in their
+        slice stay in it. Empty without marks.
+    """
+    options = options or RimOptions()
+    inside = np.asarray(labels > 0)
+    box = _bounding_box(inside)
+    marks = labels[box]
+    if not marks.size:
+        return inside
+    voxels = _smoothed(volume, box, inside[box] | cord[box], options.blur_mm)
+    for number, (mark_level, cord_level, _) in enumerate(levels, start=1):
+        # Not brighter either where one of them is not known.
+        if mark_level > cord_level and not swelling[number - 1] >= options.swollen:
+            end = cord_level + options.share * (mark_level - cord_level)
+            mark = marks == number
+            bright = _filled(mark & (voxels >= end), volume.slice_axis) & mark
+            left = _in_one_piece(bright, options.least_volume_mm3 / volume.voxel_mm3)
+            if left is not None:
+                inside[box] &= ~mark | left
+    return inside
+
+
+def _smoothed(
+    volume: Volume, box: tuple[slice, ...], where: BoolArray, blur_mm: float
+) -> Float32Array:
+    """Smooth the box's slices over some voxels; others do not count."""
+    from scipy import ndimage  # noqa: PLC0415 - slow; imported beside other work
+
+    blur = [blur_mm / spacing for spacing in volume.spacing_mm]
+    blur[volume.slice_axis] = 0.0
+    weight = where.astype(np.float32)
+    total = ndimage.gaussian_filter(volume.voxels[box] * weight, blur)
+    share = ndimage.gaussian_filter(weight, blur)
+    return np.asarray(total / np.maximum(share, 1e-3), dtype=np.float32)
+
+
+def _filled(inside: BoolArray, slice_axis: int) -> BoolArray:
+    """Fill what is surrounded in its slice."""
+    from scipy import ndimage  # noqa: PLC0415 - slow; imported beside other work
+
+    slices = np.moveaxis(inside, slice_axis, 0)
+    filled = np.array([ndimage.binary_fill_holes(one) for one in slices])
+    return np.moveaxis(filled, 0, slice_axis)
+
+
+def _in_one_piece(inside: BoolArray, least_voxels: float) -> BoolArray | None:
+    """Return the largest piece; None if it is small or not the only large one."""
+    from scipy import ndimage  # noqa: PLC0415 - slow; imported beside other work
+
+    pieces, _ = ndimage.label(inside, _NEIGHBOURS)
+    sizes = np.bincount(pieces.ravel())
+    sizes[0] = 0
+    if np.count_nonzero(sizes >= least_voxels) != 1:
+        return None
+    return np.asarray(pieces == sizes.argmax())
 
 
 def _grow(

@@ -18,13 +18,18 @@ from spinaldx.stages.contrast import (
     swelling,
 )
 from spinaldx.stages.cord import MainCord, main_cord
-from spinaldx.stages.extent import Evidence, lesion_extent
+from spinaldx.stages.extent import (
+    Evidence,
+    RimOptions,
+    lesion_extent,
+    without_dim_rims,
+)
 from spinaldx.stages.lesions import LesionOptions, keep_lesions, number_lesions
 from spinaldx.stages.segmentation import Segmentation
 from spinaldx.stages.shading import even_out, lesion_brightness
 
-# Lesions end where they are half as much brighter than the cord; as in `extent`, small
-# ones are seen whole.
+# Lesions end where they are half as much brighter than the cord; small ones have no
+# ends to speak of.
 _FADED_ENDS = FaintEndOptions(
     share=0.5, least_volume_mm3=500.0, window_mm=4.0, shortest_mm=3.0
 )
@@ -95,6 +100,7 @@ def mark_lesions(
     if options.grows:
         mask = _trimmed(mask, cord.voxels, even, options, _FADED_ENDS)
         mask = _grown(mask, cord, segmentation, even or volume)
+        mask = _without_rims(mask, cord.voxels, even or volume, options)
     return Marking(mask, cord, left_out)
 
 
@@ -131,10 +137,9 @@ def _central(
     inside = mask.labels > 0
     offset = np.broadcast_to(cord.lateral.offset, inside.shape)[inside]
     numbers = mask.labels[inside]
-    keep = np.zeros(int(numbers.max(initial=0)) + 1, dtype=np.bool_)
-    for number in range(1, len(keep)):
-        keep[number] = np.median(offset[numbers == number]) <= options.most_lateral
-    return _kept(mask, keep, volume)
+    central = np.bincount(numbers[offset <= options.most_lateral], minlength=256)
+    keep = central >= options.least_central * np.bincount(numbers, minlength=256)
+    return _kept(mask, keep[: int(numbers.max(initial=0)) + 1], volume)
 
 
 def _kept(mask: Mask, keep: BoolArray, volume: Volume) -> Mask:
@@ -212,4 +217,17 @@ def _grown(
     )
     levels = brightness(mask.labels, cord.voxels, even)
     inside = lesion_extent(mask.labels, levels, evidence)
+    return number_lesions(replace(mask, labels=inside.astype(np.uint8)), even)
+
+
+def _without_rims(
+    mask: Mask, cord: BoolArray, even: Volume, options: LesionOptions
+) -> Mask:
+    """Take away from each lesion what is hardly brighter than the cord."""
+    if not mask.labels.any():
+        return mask
+    levels = brightness(mask.labels, cord, even)
+    thicker = swelling(mask.labels, cord, even)
+    rims = RimOptions(least_volume_mm3=options.min_volume_mm3, swollen=options.swollen)
+    inside = without_dim_rims(mask.labels, levels, thicker, cord, even, rims)
     return number_lesions(replace(mask, labels=inside.astype(np.uint8)), even)

@@ -195,6 +195,14 @@ class TestLateralMarks:
 
         np.testing.assert_array_equal(self.labels(wide), boxes(wide) > 0)
 
+    @pytest.mark.parametrize(("first_row", "is_kept"), [(15, True), (16, False)])
+    def test_a_third_in_the_middle_is_enough(self, first_row, is_kept):
+        # Ten rows at the side, five or four beside them nearer to the middle.
+        side, middle = ((6, 7), (13, 18), (10, 20)), ((5, 6), (13, 18), (first_row, 20))
+
+        labels = self.labels(side, middle, grows=False)
+        assert labels.any() == is_kept
+
     def test_or_when_nobody_asks(self):
         side = ((2, 3), (13, 18), (10, 20))
 
@@ -248,6 +256,24 @@ class TestExtent:
         # 525 mm3: large enough. The median of 4 mm is bright from a row before.
         assert rows[0] == pytest.approx(22, abs=2)
         assert rows[1] == 12
+
+    def test_the_next_slice_that_shows_a_part_of_it_is_taken_away(self):
+        # 200 in a cord of 100, a part of it in the next slice: 130, and marked too.
+        cord = boxes(CORD)
+        bright, partly = LONG, ((4, 5), (13, 18), (20, 40))
+        voxels = np.full(SHAPE, 300.0, np.float32)
+        voxels[cord > 0] = 100.0
+        voxels[boxes(bright) > 0] = 200.0
+        voxels[boxes(partly) > 0] = 130.0
+        scan = Volume(voxels, VOLUME.affine_ras, "partly")
+        found = Segmentation(np.maximum(boxes(bright), boxes(partly)), cord)
+        mask, whole = (
+            mark_lesions(found, scan, LesionOptions(grows=grows)).mask.labels > 0
+            for grows in (True, False)
+        )
+
+        assert whole[4].any()
+        np.testing.assert_array_equal(mask, boxes(bright) > 0)
 
 
 TOLD = CropSpec(channels=("t2w", "contrast"))
