@@ -28,6 +28,10 @@ from spinaldx.stages.lesions import LesionOptions, keep_lesions, number_lesions
 from spinaldx.stages.segmentation import Segmentation
 from spinaldx.stages.shading import even_out, lesion_brightness
 
+# Goes up whenever the same segmentation gives other marks or crops than before, so that
+# what was kept of earlier ones is not taken for new.
+MARKING_VERSION = 1
+
 # Lesions end where they are half as much brighter than the cord; small ones have no
 # ends to speak of.
 _FADED_ENDS = FaintEndOptions(

@@ -12,7 +12,12 @@ from spinaldx.models.specs import MultiResUNetSpec
 from spinaldx.records import Disease, Volume
 from spinaldx.stages.cord import MainCord
 from spinaldx.stages.lesions import LesionOptions
-from spinaldx.stages.marking import crop_inputs, find_cord, mark_lesions
+from spinaldx.stages.marking import (
+    MARKING_VERSION,
+    crop_inputs,
+    find_cord,
+    mark_lesions,
+)
 from spinaldx.stages.segmentation import (
     Segmentation,
     SegmentationOptions,
@@ -126,6 +131,6 @@ class CropMaker:
     def _key(self, series: LoadedSeries, kind: str) -> str:
         digest = hashlib.sha256(series.volume.source_sha256.encode())
         digest.update(np.ascontiguousarray(series.lesion).tobytes())
-        told = (kind, self.segmenter.digest, self.choice, self.crop)
+        told = (kind, self.segmenter.digest, self.choice, self.crop, MARKING_VERSION)
         digest.update(repr(told).encode())
         return digest.hexdigest()[:32]

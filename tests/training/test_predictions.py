@@ -6,6 +6,7 @@ from spinaldx.grid import CropSpec, GridSpec
 from spinaldx.models.specs import MultiResUNetSpec
 from spinaldx.records import Disease, Task
 from spinaldx.study import read_cases
+from spinaldx.training import predictions
 from spinaldx.training.cache import SeriesCache
 from spinaldx.training.calibration import MASK_CHOICES, MaskChoice
 from spinaldx.training.cases import group_patients
@@ -46,6 +47,16 @@ class TestCropMaker:
 
         assert maker.make(patients[0]) == first
         assert len(networks.slices_seen) == seen
+
+    def test_and_anew_when_lesions_are_marked_otherwise(
+        self, maker, patients, networks, monkeypatch
+    ):
+        first = maker.make(patients[0])
+        seen = len(networks.slices_seen)
+        monkeypatch.setattr(predictions, "MARKING_VERSION", -1)
+
+        assert maker.make(patients[0]).truth != first.truth
+        assert len(networks.slices_seen) > seen
 
     def test_a_missed_lesion_has_no_predicted_crops(self, maker, patients, monkeypatch):
         blind = FakeNetworks()
