@@ -50,9 +50,9 @@ class LesionOptions:
         min_volume_mm3: Components below this volume are left out.
         needs_cord: Keep only components on the main cord, where a cord is known.
         cord_reach_mm: Widest gap between a lesion and the cord it belongs to.
-        most_lateral: What lies farther than this from the cord's middle, in its half
-            widths, is as likely fluid: slices that graze the cord show both.
-        least_central: Marks of which a smaller share lies nearer are left out.
+        most_lateral: Marks that lie farther than this from the cord's middle, in its
+            half widths and by the median of their voxels, are left out: slices that
+            graze the cord show fluid as well as cord.
         min_contrast: Lesions less bright than this, relative to the cord without lesion
             nearby, are left out, whether the cord's shading is evened out or not; 0
             keeps all. Where there is no such cord they stay.
@@ -69,7 +69,6 @@ class LesionOptions:
     needs_cord: bool = True
     cord_reach_mm: float = 2.0
     most_lateral: float = 0.7
-    least_central: float = 1 / 3
     min_contrast: float = 1.25
     min_cut_contrast: float = 1.3
     swollen: float = 1.3

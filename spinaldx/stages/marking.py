@@ -141,9 +141,10 @@ def _central(
     inside = mask.labels > 0
     offset = np.broadcast_to(cord.lateral.offset, inside.shape)[inside]
     numbers = mask.labels[inside]
-    central = np.bincount(numbers[offset <= options.most_lateral], minlength=256)
-    keep = central >= options.least_central * np.bincount(numbers, minlength=256)
-    return _kept(mask, keep[: int(numbers.max(initial=0)) + 1], volume)
+    keep = np.zeros(int(numbers.max(initial=0)) + 1, dtype=np.bool_)
+    for number in range(1, len(keep)):
+        keep[number] = np.median(offset[numbers == number]) <= options.most_lateral
+    return _kept(mask, keep, volume)
 
 
 def _kept(mask: Mask, keep: BoolArray, volume: Volume) -> Mask:

@@ -195,14 +195,6 @@ class TestLateralMarks:
 
         np.testing.assert_array_equal(self.labels(wide), boxes(wide) > 0)
 
-    @pytest.mark.parametrize(("first_row", "is_kept"), [(15, True), (16, False)])
-    def test_a_third_in_the_middle_is_enough(self, first_row, is_kept):
-        # Ten rows at the side, five or four beside them nearer to the middle.
-        side, middle = ((6, 7), (13, 18), (10, 20)), ((5, 6), (13, 18), (first_row, 20))
-
-        labels = self.labels(side, middle, grows=False)
-        assert labels.any() == is_kept
-
     def test_or_when_nobody_asks(self):
         side = ((2, 3), (13, 18), (10, 20))
 
