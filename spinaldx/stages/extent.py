@@ -112,7 +112,7 @@ def lesion_extent(
     marks, voxels = labels[box], evidence.volume.voxels[box]
     sizes, voxel_mm3 = np.bincount(marks.ravel()), evidence.volume.voxel_mm3
     probability = np.where(possible, evidence.lesion_probability, 0)[box]
-    well_inside = (evidence.cord_probability >= options.small_least_cord)[box]
+    well_inside = evidence.cord_probability[box] >= options.small_least_cord
     for number, (mark_level, cord_level, cord_bright) in enumerate(levels, start=1):
         # Not brighter either where one of them is not known.
         if mark_level > cord_level:
