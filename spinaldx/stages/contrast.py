@@ -108,6 +108,9 @@ def brightness(
 ) -> NDArray[np.float64]:
     """Return how bright each lesion and the cord without it nearby are.
 
+    The lesion's is that of its main slices, which show at least half as much of it as
+    the one that shows most: others hold a part of it, and look less bright.
+
     Args:
         labels: As for `contrast_to_cord`, and so are the others.
         cord: (I, J, K) bool.
@@ -120,14 +123,20 @@ def brightness(
     """
     levels = np.full((int(labels.max(initial=0)), 3), np.nan)
     chosen = options or ContrastOptions()
-    for number, (values, around) in _compared(labels, cord, volume, chosen):
+    compared = _compared(labels, cord, volume, chosen, in_main_slices=True)
+    for number, (values, around) in compared:
         usual = np.quantile(around, (0.5, chosen.quantiles[-1]))
         levels[number - 1] = np.median(values), *usual
     return levels
 
 
 def _compared(
-    labels: NDArray[np.uint8], cord: BoolArray, volume: Volume, options: ContrastOptions
+    labels: NDArray[np.uint8],
+    cord: BoolArray,
+    volume: Volume,
+    options: ContrastOptions,
+    *,
+    in_main_slices: bool = False,
 ) -> Iterator[tuple[int, tuple[Float32Array, Float32Array]]]:
     """Yield number, intensities, and those of the cord nearby, where there is any."""
     if not labels.any() or not cord.any():
@@ -139,10 +148,18 @@ def _compared(
     numbers, is_inner = labels[labels > 0], inner[labels > 0]
     for number in range(1, int(labels.max()) + 1):
         lesion = numbers == number
-        seen = lesion & is_inner
         around = _around(marked.places[lesion], free, volume, options)
+        if in_main_slices:
+            lesion &= _show_most(marked.places[:, volume.slice_axis], lesion)
+        seen = lesion & is_inner
         if len(around):
             yield number, (marked.values[seen if seen.any() else lesion], around)
+
+
+def _show_most(slices: NDArray[np.intp], lesion: BoolArray) -> BoolArray:
+    """Which voxels lie in slices with at least half as much lesion as any has."""
+    counts = np.bincount(slices[lesion], minlength=int(slices.max()) + 1)
+    return np.asarray(2 * counts[slices] >= counts.max())
 
 
 def swelling(

@@ -49,8 +49,7 @@ class RimOptions:
     """What is taken away from a mark.
 
     Attributes:
-        share: Where between the cord's brightness (0) and the mark's (1) it begins; less
-            than what is added has, since people draw lesions rather too wide.
+        share: Where between the cord's brightness (0) and the mark's (1) it begins.
         blur_mm: Brightness is smoothed by this standard deviation in each slice, over
             cord and marks, so that noise makes no holes.
         least_volume_mm3: A mark of which less is left stays as it is, and so does one
@@ -59,7 +58,7 @@ class RimOptions:
             solid tumours can be as bright as cord.
     """
 
-    share: float = 0.4
+    share: float = 0.5
     blur_mm: float = 0.7
     least_volume_mm3: float = 30.0
     swollen: float = 1.3
@@ -103,11 +102,7 @@ def lesion_extent(
     """
     options = options or ExtentOptions()
     inside = np.asarray(labels > 0)
-    possible = (
-        (evidence.lesion_probability >= min(options.least_probabilities))
-        & (evidence.cord_probability >= options.least_cord)
-        & evidence.reach
-    )
+    possible = can_be_added(evidence, options)
     box = _bounding_box(inside | possible)
     marks, voxels = labels[box], evidence.volume.voxels[box]
     sizes, voxel_mm3 = np.bincount(marks.ravel()), evidence.volume.voxel_mm3
@@ -123,6 +118,16 @@ def lesion_extent(
             near = np.where(bright, probability, 0)
             inside[box] |= _grow(marks, number, near, options)
     return inside
+
+
+def can_be_added(evidence: Evidence, options: ExtentOptions | None = None) -> BoolArray:
+    """Say which voxels marks can grow over, whatever their brightness, (I, J, K)."""
+    options = options or ExtentOptions()
+    return np.asarray(
+        (evidence.lesion_probability >= min(options.least_probabilities))
+        & (evidence.cord_probability >= options.least_cord)
+        & evidence.reach
+    )
 
 
 def without_dim_rims(

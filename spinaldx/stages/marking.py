@@ -4,6 +4,7 @@ And from lesions, whoever marked them, to what classifiers see of a series.
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,26 +18,31 @@ from spinaldx.stages.contrast import (
     cut_faint_ends,
     swelling,
 )
-from spinaldx.stages.cord import MainCord, main_cord
+from spinaldx.stages.cord import Lateral, MainCord, main_cord
 from spinaldx.stages.extent import (
     Evidence,
     RimOptions,
+    can_be_added,
     lesion_extent,
     without_dim_rims,
 )
+from spinaldx.stages.fluid import FluidOptions, without_fluid
 from spinaldx.stages.lesions import LesionOptions, keep_lesions, number_lesions
 from spinaldx.stages.segmentation import Segmentation
 from spinaldx.stages.shading import even_out, lesion_brightness
 
 # Goes up whenever the same segmentation gives other marks or crops than before, so that
 # what was kept of earlier ones is not taken for new.
-MARKING_VERSION = 1
+MARKING_VERSION = 2
 
 # Lesions end where they are half as much brighter than the cord; small ones have no
 # ends to speak of.
 _FADED_ENDS = FaintEndOptions(
     share=0.5, least_volume_mm3=500.0, window_mm=4.0, shortest_mm=3.0
 )
+
+# Voxels beside the cord that erosions and dilations look at.
+_MARGIN_VOXELS = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,19 +99,12 @@ def mark_lesions(
     found = int(mask.labels.max(initial=0))
     if not cord or not options.needs_cord or not found:
         return Marking(mask, cord)
-    mask = _central(mask, cord, volume, options)
-    even = even_out(mask.labels, cord.voxels, volume)
-    if options.min_contrast > 0:
-        whole = mask
-        mask = _trimmed(whole, cord.voxels, even, options)
-        images = (volume, even or volume)
-        mask = _plausible(mask, whole, cord.voxels, images, options)
-    left_out = max(found - int(mask.labels.max(initial=0)), 0)
-    if options.grows:
-        mask = _trimmed(mask, cord.voxels, even, options, _FADED_ENDS)
-        mask = _grown(mask, cord, segmentation, even or volume)
-        mask = _without_rims(mask, cord.voxels, even or volume, options)
-    return Marking(mask, cord, left_out)
+    series = _Series(mask, cord, segmentation, volume)
+    box = _box(series)
+    judged = _judged(series.cut(box), options)
+    labels = np.zeros_like(mask.labels)
+    labels[box] = judged.mask.labels
+    return Marking(replace(mask, labels=labels), cord, judged.left_out)
 
 
 def crop_inputs(
@@ -132,6 +131,79 @@ def crop_inputs(
     if cord and "contrast" in spec.channels:
         contrast = lesion_brightness(labels, cord.voxels, volume)
     return CropInputs(volume, labels, probability, contrast)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Series:
+    """Marks of one series, and what they are judged by."""
+
+    mask: Mask
+    cord: MainCord
+    segmentation: Segmentation
+    volume: Volume
+
+    def cut(self, box: tuple[slice, ...]) -> "_Series":
+        """Return what lies in a box."""
+
+        def part(array: NDArray[Any]) -> NDArray[Any]:
+            # Along axes of one place an array broadcasts.
+            sides = zip(box, array.shape, strict=True)
+            return array[tuple(side if n > 1 else slice(None) for side, n in sides)]
+
+        found, lateral = self.segmentation, self.cord.lateral
+        affine = self.volume.affine_ras.copy()
+        affine[:3, 3] += affine[:3, :3] @ [side.start for side in box]
+        cord = found.cord_probability
+        return _Series(
+            Mask(part(self.mask.labels), affine, self.mask.origin),
+            MainCord(
+                part(self.cord.voxels),
+                Lateral(part(lateral.offset), part(lateral.reach)),
+            ),
+            Segmentation(
+                part(found.lesion_probability), None if cord is None else part(cord)
+            ),
+            replace(self.volume, voxels=part(self.volume.voxels), affine_ras=affine),
+        )
+
+
+def _box(series: _Series) -> tuple[slice, ...]:
+    """Box round the cord, the marks and what can be added to them.
+
+    Nothing else is looked at, and the whole image is many times as large.
+    """
+    seen = series.cord.voxels | (series.mask.labels > 0)
+    if (evidence := _evidence(series, series.volume)) is not None:
+        seen |= can_be_added(evidence)
+    sides = []
+    for axis, size in enumerate(seen.shape):
+        others = tuple(other for other in range(3) if other != axis)
+        places = np.flatnonzero(seen.any(axis=others))
+        first, last = int(places[0]), int(places[-1]) + 1
+        sides.append(
+            slice(max(first - _MARGIN_VOXELS, 0), min(last + _MARGIN_VOXELS, size))
+        )
+    return tuple(sides)
+
+
+def _judged(series: _Series, options: LesionOptions) -> Marking:
+    """Leave out marks that are no lesions, and say how far the others reach."""
+    mask, cord, volume = series.mask, series.cord, series.volume
+    found = int(mask.labels.max(initial=0))
+    mask = _central(mask, cord, volume, options)
+    even = even_out(mask.labels, cord.voxels, volume)
+    if options.min_contrast > 0:
+        whole = mask
+        mask = _trimmed(whole, cord.voxels, even, options)
+        images = (volume, even or volume)
+        mask = _plausible(mask, whole, cord.voxels, images, options)
+    left_out = max(found - int(mask.labels.max(initial=0)), 0)
+    if options.grows:
+        mask = _trimmed(mask, cord.voxels, even, options, _FADED_ENDS)
+        mask = _grown(mask, series, even or volume)
+        mask = _without_fluid(mask, cord, even, options)
+        mask = _without_rims(mask, cord.voxels, even or volume, options)
+    return Marking(mask, cord, left_out)
 
 
 def _central(
@@ -169,11 +241,18 @@ def _trimmed(
     if even is None:
         return mask
     inside = cut_faint_ends(mask.labels, cord, even, ends)
+    return _what_is_left(mask, inside, even, options)
+
+
+def _what_is_left(
+    mask: Mask, inside: BoolArray, volume: Volume, options: LesionOptions
+) -> Mask:
+    """Number what is left of marks and is large enough."""
     if inside[mask.labels > 0].all():
         return mask
-    cut = number_lesions(replace(mask, labels=inside.astype(np.uint8)), even)
+    cut = number_lesions(replace(mask, labels=inside.astype(np.uint8)), volume)
     sizes = np.bincount(cut.labels.ravel())
-    return _kept(cut, sizes * even.voxel_mm3 >= options.min_volume_mm3, even)
+    return _kept(cut, sizes * volume.voxel_mm3 >= options.min_volume_mm3, volume)
 
 
 def _plausible(
@@ -208,21 +287,38 @@ def _are_cut(labels: NDArray[np.uint8], whole: NDArray[np.uint8]) -> BoolArray:
     return np.asarray(is_smaller[mark_of[1:]])
 
 
-def _grown(
-    mask: Mask, cord: MainCord, segmentation: Segmentation, even: Volume
-) -> Mask:
+def _grown(mask: Mask, series: _Series, even: Volume) -> Mask:
     """Add to each lesion what hangs together with it and is as bright."""
-    if segmentation.cord_probability is None or not mask.labels.any():
+    evidence = _evidence(series, even)
+    if evidence is None or not mask.labels.any():
         return mask
-    evidence = Evidence(
-        segmentation.lesion_probability,
-        segmentation.cord_probability,
-        cord.reach,
-        even,
-    )
-    levels = brightness(mask.labels, cord.voxels, even)
+    levels = brightness(mask.labels, series.cord.voxels, even)
     inside = lesion_extent(mask.labels, levels, evidence)
     return number_lesions(replace(mask, labels=inside.astype(np.uint8)), even)
+
+
+def _evidence(series: _Series, even: Volume) -> Evidence | None:
+    """Gather what tells how far lesions reach; None where the network gives no cord."""
+    found = series.segmentation
+    if found.cord_probability is None:
+        return None
+    return Evidence(
+        found.lesion_probability, found.cord_probability, series.cord.reach, even
+    )
+
+
+def _without_fluid(
+    mask: Mask, cord: MainCord, even: Volume | None, options: LesionOptions
+) -> Mask:
+    """Take away what slices that graze the cord show brighter than the lesion itself.
+
+    Without lesion-free cord nothing is taken: brightness can hardly be compared.
+    """
+    if even is None or not mask.labels.any():
+        return mask
+    fluid = FluidOptions(least_volume_mm3=options.min_volume_mm3)
+    inside = without_fluid(mask.labels, cord.lateral.offset, even, fluid)
+    return _what_is_left(mask, inside, even, options)
 
 
 def _without_rims(

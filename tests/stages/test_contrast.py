@@ -158,6 +158,30 @@ class TestBrightness:
 
         assert found.tolist() == [[150.0, 100.0, 100.0]]
 
+    @pytest.mark.parametrize("order", ORDERS)
+    def test_slices_that_hold_a_part_of_the_lesion_do_not_count(self, order):
+        # Two dim slices with 14 of 30 voxels each are most of its volume almost.
+        sides = (slice(0, 3, 2), slice(14, 16), slice(45, 52))
+        voxels = scan(1.5)
+        voxels[sides] = 120.0
+        labels = labelled(LESION)
+        labels[sides] = 1
+        arrays = (one.transpose(order) for one in (labels, cord_mask()))
+        found = brightness(*arrays, volume(voxels, order))
+
+        assert found[0, 0] == 150.0
+
+    def test_slices_that_show_half_as_much_do(self):
+        sides = (slice(0, 3, 2), slice(14, 17), slice(45, 50))
+        voxels = scan(1.5)
+        voxels[sides] = 120.0
+        labels = labelled(LESION)
+        labels[sides] = 1
+        voxels[1, 14:17, 45:48] = 120.0
+
+        # 39 of 60 voxels are dim.
+        assert brightness(labels, cord_mask(), volume(voxels))[0, 0] == 120.0
+
     def test_without_cord_it_is_not_known(self):
         found = brightness(labelled(LESION), np.zeros(SHAPE, bool), volume(scan()))
 

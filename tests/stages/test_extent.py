@@ -193,9 +193,9 @@ class TestWithoutDimRims:
         return inside
 
     def test_what_is_hardly_brighter_than_the_cord_is_taken_away(self):
-        # Four tenths between 100 and 200 are 140.
+        # Half way between 100 and 200 is 150.
         def change(voxels):
-            voxels[1, 2:5, 20:25] = (190, 170, 145, 135, 120)
+            voxels[1, 2:5, 20:25] = (190, 170, 155, 145, 120)
 
         expected = marked() > 0
         expected[1, :, 23:] = False

@@ -298,3 +298,56 @@ class TestCropInputs:
         inputs = crop_inputs(VOLUME, labels, found, cord, CropSpec())
 
         assert inputs.contrast is None
+
+
+class TestFluid:
+    """A lesion of 150 in a cord of 100, and marked fluid of 300 in a grazing slice.
+
+    Slices of 2 mm: the outer one lies 4 mm from the cord's middle.
+    """
+
+    CORD = ((3, 6), (12, 19), (2, 62))
+    INNER, OUTER = ((3, 6), (13, 18), (20, 40)), ((6, 7), (13, 18), (20, 40))
+
+    def marked(self, outer, **options):
+        cord, lesion = boxes(self.CORD), boxes(self.INNER, self.OUTER)
+        voxels = np.full(SHAPE, 300.0, np.float32)
+        voxels[cord > 0] = 100.0
+        voxels[boxes(self.INNER) > 0] = 150.0
+        voxels[boxes(self.OUTER) > 0] = outer
+        scan = Volume(voxels, np.diag([2.0, 1.0, 1.0, 1.0]), "fluid")
+        found = Segmentation(lesion, cord)
+        return mark_lesions(found, scan, LesionOptions(**options)).mask.labels > 0
+
+    def test_what_is_brighter_than_the_lesion_is_taken_away(self):
+        np.testing.assert_array_equal(self.marked(300.0), boxes(self.INNER) > 0)
+
+    def test_what_is_as_bright_stays(self):
+        expected = boxes(self.INNER, self.OUTER) > 0
+
+        np.testing.assert_array_equal(self.marked(150.0), expected)
+
+    def test_or_when_nobody_asks(self):
+        assert self.marked(300.0, grows=False)[6].any()
+
+    def test_what_lies_far_from_the_cord_changes_nothing(self):
+        cord = boxes(self.CORD)
+        lesion = boxes(self.INNER, self.OUTER, ((3, 6), (13, 18), (50, 56)))
+        rng = np.random.default_rng(0)
+        voxels = np.where(cord > 0, 100.0, 300.0) + rng.uniform(0, 5, SHAPE)
+        voxels[lesion > 0] += 60.0
+        found = []
+        for pad in (0, 25):
+            affine = np.diag([2.0, 1.0, 1.0, 1.0])
+            affine[:3, 3] = -pad * np.diag(affine)[:3]
+            arrays = [np.pad(one, pad) for one in (lesion, cord)]
+            scan = Volume(np.pad(voxels, pad).astype(np.float32), affine, "wide")
+            marking = mark_lesions(Segmentation(*arrays), scan, LesionOptions())
+            inner = (slice(pad, -pad or None),) * 3
+            found.append(marking.mask.labels[inner])
+            assert (marking.mask.labels > 0).sum() == (found[-1] > 0).sum()
+            assert marking.mask.labels.shape == scan.voxels.shape
+            np.testing.assert_array_equal(marking.mask.affine_ras, affine)
+
+        assert found[0].max() == 2
+        np.testing.assert_array_equal(found[1], found[0])
