@@ -158,7 +158,10 @@ class _Cascade:
                 marked.mask, volume, cord=cord.voxels if cord else None
             ),
             lesion_probability=parts.lesion_probability if parts and keeps else None,
-            flags=(*_origin_flags(marked), *lesion_flags(marked.mask)),
+            flags=(
+                *_origin_flags(marked),
+                *lesion_flags(marked.mask, volume, cord=cord.voxels if cord else None),
+            ),
         )
         return _Seen(result, SeriesMaps(crops, scores.maps), scores.slice_scores)
 

@@ -32,6 +32,11 @@ _MOST_LESIONS = 255
 # More separate lesions than this are rather noise than disease.
 _MANY_LESIONS = 20
 
+# A lesion this near to the cord's lower end may be fluid below it, unless the cord only
+# ends with the image, from whose edge it may be this far.
+_CORD_END_MM = 7.0
+_IMAGE_END_MM = 5.0
+
 # The cord's centre line is smoothed over this distance, about one vertebra.
 _SMOOTHING_MM = 8.0
 
@@ -202,8 +207,19 @@ def _to_ras(ijk: Points, affine: Affine) -> Points:
     return np.asarray(ijk @ affine[:3, :3].T + affine[:3, 3], dtype=np.float64)
 
 
-def lesion_flags(mask: Mask) -> tuple[QualityFlag, ...]:
-    """Doubts that the marked lesions themselves raise."""
+def lesion_flags(
+    mask: Mask, volume: Volume, *, cord: BoolArray | None = None
+) -> tuple[QualityFlag, ...]:
+    """Doubts that the marked lesions themselves raise.
+
+    Args:
+        mask: Lesions 1..n on the volume's grid.
+        volume: Gives the direction of the head.
+        cord: Voxels of the main cord, or None.
+
+    Returns:
+        Flags by code; none when the mask is empty.
+    """
     flags = []
     count = int(mask.labels.max())
     if count > _MANY_LESIONS:
@@ -214,7 +230,35 @@ def lesion_flags(mask: Mask) -> tuple[QualityFlag, ...]:
     if any(np.take(mask.labels, (0, -1), axis=axis).any() for axis in ends):
         message = "A lesion reaches the edge of the image and may be longer than seen."
         flags.append(QualityFlag("lesion_at_edge", message))
+    # A person has looked at what is there.
+    by_network = mask.origin is MaskOrigin.NETWORK
+    if cord is not None and by_network and _is_at_cord_end(mask, cord, volume):
+        message = (
+            "A lesion lies at the lower end of what was taken for cord, where fluid "
+            "of the lumbar sac can look like one."
+        )
+        flags.append(QualityFlag("lesion_at_cord_end", message))
     return tuple(flags)
+
+
+def _is_at_cord_end(mask: Mask, cord: BoolArray, volume: Volume) -> bool:
+    """Whether lesions reach the cord's lower end, and that is not the image's."""
+    inside = mask.labels > 0
+    upright = volume.upright_axis
+    others = tuple(axis for axis in range(3) if axis != upright)
+    lesion, seen = (
+        np.flatnonzero(one.any(axis=others)) for one in (inside, inside | cord)
+    )
+    if not len(lesion) or not cord.any():
+        return False
+    spacing_mm = volume.spacing_mm[upright]
+    if volume.affine_ras[2, upright] > 0:
+        above, below = lesion[0] - seen[0], seen[0]
+    else:
+        above, below = seen[-1] - lesion[-1], inside.shape[upright] - 1 - seen[-1]
+    return bool(
+        above * spacing_mm <= _CORD_END_MM and below * spacing_mm > _IMAGE_END_MM
+    )
 
 
 def measure_lesions(

@@ -329,27 +329,72 @@ class TestMeasureLesions:
             measure_lesions(as_mask(np.zeros((1, 2, 3)), blank()), blank())
 
 
+def flags(probability, **options):
+    return lesion_flags(kept(probability), blank(probability.shape), **options)
+
+
 class TestLesionFlags:
     def test_a_lesion_inside_raises_none(self):
-        assert lesion_flags(kept(boxes(((1, 3), (5, 9), (5, 9))))) == ()
+        assert flags(boxes(((1, 3), (5, 9), (5, 9)))) == ()
 
     @pytest.mark.parametrize(
         "span", [((0, 1), (5, 9), (5, 9)), ((2, 3), (60, 64), (5, 9))]
     )
     def test_a_lesion_at_the_edge(self, span):
-        (flag,) = lesion_flags(kept(boxes(span)))
+        (flag,) = flags(boxes(span))
 
         assert flag.code == "lesion_at_edge"
         assert flag.needs_review
 
     def test_a_single_slice_has_no_edge_across(self):
-        assert (
-            lesion_flags(kept(boxes(((0, 1), (5, 9), (5, 9)), shape=(1, 64, 32)))) == ()
-        )
+        assert flags(boxes(((0, 1), (5, 9), (5, 9)), shape=(1, 64, 32))) == ()
 
     def test_many_lesions(self):
         spans = [((1, 2), (row, row + 1), (5, 6)) for row in range(2, 46, 2)]
 
-        (flag,) = lesion_flags(kept(boxes(*spans)))
+        (flag,) = flags(boxes(*spans))
 
         assert (flag.code, flag.message[:2]) == ("many_lesions", "22")
+
+    @pytest.mark.parametrize(
+        ("cord_rows", "lesion_rows", "flagged"),
+        [
+            ((5, 50), (38, 43), True),
+            ((5, 50), (37, 42), False),
+            # Beyond the cord, and the lower end itself.
+            ((5, 40), (38, 50), True),
+            # The cord's upper end.
+            ((5, 50), (5, 12), False),
+            # There the image ends.
+            ((5, 59), (50, 55), False),
+            ((5, 58), (50, 55), True),
+        ],
+    )
+    def test_a_lesion_at_the_cord_s_lower_end(self, cord_rows, lesion_rows, flagged):
+        lesion = boxes(((1, 3), lesion_rows, (5, 9))) > 0
+        cord = boxes(((1, 4), cord_rows, (4, 11))) > 0
+        for order, flips in ORDERS:
+            volume = reordered_volume(blank(), order, flips)
+            found = lesion_flags(
+                as_mask(reordered(lesion, order, flips), volume),
+                volume,
+                cord=reordered(cord, order, flips),
+            )
+
+            assert [flag.code for flag in found] == ["lesion_at_cord_end"] * flagged
+            assert all(flag.needs_review for flag in found)
+
+    def test_a_person_may_see_one_there(self):
+        cord = boxes(((1, 4), (5, 50), (4, 11))) > 0
+        lesion = as_mask(boxes(((1, 3), (38, 43), (5, 9))) > 0, blank())
+        person = replace(lesion, origin=MaskOrigin.PERSON)
+        network = replace(lesion, origin=MaskOrigin.NETWORK)
+
+        assert lesion_flags(person, blank(), cord=cord) == ()
+        assert len(lesion_flags(network, blank(), cord=cord)) == 1
+
+    def test_nothing_marked_raises_none(self):
+        cord = boxes(((1, 4), (5, 50), (4, 11))) > 0
+
+        assert flags(boxes(), cord=cord) == ()
+        assert flags(boxes(((1, 3), (38, 43), (5, 9)))) == ()
