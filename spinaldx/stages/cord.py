@@ -11,9 +11,7 @@ from numpy.typing import NDArray
 
 from spinaldx.records import BoolArray, Float32Array, Volume
 from spinaldx.stages.cross_section import SectionOptions, fit_cross_sections
-
-# Voxels that share a face, an edge or a corner belong together.
-_NEIGHBOURS = np.ones((3, 3, 3), dtype=bool)
+from spinaldx.stages.pieces import number_pieces
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,9 +179,7 @@ def _count(
 
 
 def _largest(cord: BoolArray, share: float) -> BoolArray:
-    from scipy import ndimage  # noqa: PLC0415 - slow; imported beside other work
-
-    pieces, count = ndimage.label(cord, structure=_NEIGHBOURS)
+    pieces, count = number_pieces(cord)
     sizes = np.bincount(pieces.ravel(), minlength=count + 1)
     sizes[0] = 0
     main = (sizes > 0) & (sizes >= share * sizes.max())

@@ -13,9 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spinaldx.records import BoolArray, Float32Array, Volume
-
-# Voxels that share a face, an edge or a corner hang together.
-_NEIGHBOURS = np.ones((3, 3, 3), dtype=bool)
+from spinaldx.stages.pieces import bounding_box, number_pieces
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +101,7 @@ def lesion_extent(
     options = options or ExtentOptions()
     inside = np.asarray(labels > 0)
     possible = can_be_added(evidence, options)
-    box = _bounding_box(inside | possible)
+    box = bounding_box(inside | possible)
     marks, voxels = labels[box], evidence.volume.voxels[box]
     sizes, voxel_mm3 = np.bincount(marks.ravel()), evidence.volume.voxel_mm3
     probability = np.where(possible, evidence.lesion_probability, 0)[box]
@@ -155,7 +153,7 @@ def without_dim_rims(
     """
     options = options or RimOptions()
     inside = np.asarray(labels > 0)
-    box = _bounding_box(inside)
+    box = bounding_box(inside)
     marks = labels[box]
     if not marks.size:
         return inside
@@ -197,9 +195,7 @@ def _filled(inside: BoolArray, slice_axis: int) -> BoolArray:
 
 def _in_one_piece(inside: BoolArray, least_voxels: float) -> BoolArray | None:
     """Return the largest piece; None if it is small or not the only large one."""
-    from scipy import ndimage  # noqa: PLC0415 - slow; imported beside other work
-
-    pieces, _ = ndimage.label(inside, _NEIGHBOURS)
+    pieces, _ = number_pieces(inside)
     sizes = np.bincount(pieces.ravel())
     sizes[0] = 0
     if np.count_nonzero(sizes >= least_voxels) != 1:
@@ -214,24 +210,12 @@ def _grow(
     options: ExtentOptions,
 ) -> BoolArray:
     """Return a mark with what hangs together with it, other marks included."""
-    from scipy import ndimage  # noqa: PLC0415 - slow; imported beside other work
-
     seed = np.asarray(marks == number)
     first = tuple(np.argwhere(seed)[0])
     for least in options.least_probabilities:
-        pieces, _ = ndimage.label((probability >= least) | (marks > 0), _NEIGHBOURS)
+        pieces, _ = number_pieces((probability >= least) | (marks > 0))
         piece = np.asarray(pieces == pieces[first])
         marked = np.count_nonzero(piece & (marks > 0))
         if np.count_nonzero(piece) <= options.most_growth * marked:
             return piece
     return seed
-
-
-def _bounding_box(inside: BoolArray) -> tuple[slice, ...]:
-    """Slices that hold all True voxels; empty ones where there is none."""
-    ends = []
-    for axis in range(inside.ndim):
-        others = tuple(other for other in range(inside.ndim) if other != axis)
-        places = np.flatnonzero(inside.any(axis=others))
-        ends.append(slice(places[0], places[-1] + 1) if len(places) else slice(0))
-    return tuple(ends)

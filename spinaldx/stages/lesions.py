@@ -20,11 +20,9 @@ from spinaldx.records import (
     QualityFlag,
     Volume,
 )
+from spinaldx.stages.pieces import number_pieces
 
 Points = NDArray[np.float64]
-
-# Voxels that share a face, an edge or a corner belong together.
-_NEIGHBOURS = np.ones((3, 3, 3), dtype=bool)
 
 # Labels are uint8.
 _MOST_LESIONS = 255
@@ -108,7 +106,7 @@ def keep_lesions(
     marked = lesion_probability >= options.threshold
     if reach is not None and options.needs_cord:
         marked = marked & reach
-    labels, count = _components(marked)
+    labels, count = number_pieces(marked)
     sizes = np.bincount(labels.ravel(), minlength=count + 1)
     keep = sizes * volume.voxel_mm3 >= options.min_volume_mm3
     keep[0] = False
@@ -134,14 +132,6 @@ def number_lesions(mask: Mask, volume: Volume) -> Mask:
     """
     _check_shape(mask.labels, volume)
     return _numbered(mask.labels != 0, volume, mask.origin)
-
-
-def _components(inside: BoolArray) -> tuple[NDArray[np.int32], int]:
-    """Number the connected components from 1."""
-    from scipy import ndimage  # noqa: PLC0415 - slow; imported beside other work
-
-    labels, count = ndimage.label(inside, structure=_NEIGHBOURS)
-    return np.asarray(labels, dtype=np.int32), int(count)
 
 
 def _check_shape(values: NDArray[np.generic], volume: Volume) -> None:
@@ -188,7 +178,7 @@ def _is_near(
 
 
 def _numbered(inside: BoolArray, volume: Volume, origin: MaskOrigin) -> Mask:
-    labels, count = _components(inside)
+    labels, count = number_pieces(inside)
     ijk = np.argwhere(inside)
     found = labels[tuple(ijk.T)] - 1
     sizes = np.bincount(found, minlength=count)

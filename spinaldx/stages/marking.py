@@ -28,6 +28,7 @@ from spinaldx.stages.extent import (
 )
 from spinaldx.stages.fluid import FluidOptions, without_fluid
 from spinaldx.stages.lesions import LesionOptions, keep_lesions, number_lesions
+from spinaldx.stages.pieces import bounding_box
 from spinaldx.stages.segmentation import Segmentation
 from spinaldx.stages.shading import even_out, lesion_brightness
 
@@ -175,15 +176,7 @@ def _box(series: _Series) -> tuple[slice, ...]:
     seen = series.cord.voxels | (series.mask.labels > 0)
     if (evidence := _evidence(series, series.volume)) is not None:
         seen |= can_be_added(evidence)
-    sides = []
-    for axis, size in enumerate(seen.shape):
-        others = tuple(other for other in range(3) if other != axis)
-        places = np.flatnonzero(seen.any(axis=others))
-        first, last = int(places[0]), int(places[-1]) + 1
-        sides.append(
-            slice(max(first - _MARGIN_VOXELS, 0), min(last + _MARGIN_VOXELS, size))
-        )
-    return tuple(sides)
+    return bounding_box(seen, _MARGIN_VOXELS)
 
 
 def _judged(series: _Series, options: LesionOptions) -> Marking:
