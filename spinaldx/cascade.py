@@ -151,16 +151,15 @@ class _Cascade:
         crops = lesion_crops(inputs, self.bundle.segmentation.grid, spec)
         scores = score_slices(volume.name, crops, self.networks)
         keeps = drawn is None and self.options.keep_probabilities
+        inside_cord = cord.voxels if cord else None
         result = SeriesResult(
             volume=volume,
             mask=marked.mask,
-            lesions=measure_lesions(
-                marked.mask, volume, cord=cord.voxels if cord else None
-            ),
+            lesions=measure_lesions(marked.mask, volume, cord=inside_cord),
             lesion_probability=parts.lesion_probability if parts and keeps else None,
             flags=(
                 *_origin_flags(marked),
-                *lesion_flags(marked.mask, volume, cord=cord.voxels if cord else None),
+                *lesion_flags(marked.mask, volume, cord=inside_cord),
             ),
         )
         return _Seen(result, SeriesMaps(crops, scores.maps), scores.slice_scores)

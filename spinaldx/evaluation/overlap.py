@@ -13,6 +13,7 @@ from scipy import ndimage
 
 from spinaldx.errors import GeometryError
 from spinaldx.evaluation.estimates import BoolArray, FloatArray
+from spinaldx.stages.pieces import bounding_box
 
 # Voxels that share a face, an edge or a corner belong to one lesion.
 TOUCHING = np.ones((3, 3, 3), dtype=bool)
@@ -109,10 +110,10 @@ def compare_masks(
         message = f"Masks differ in shape: {truth.shape} and {predicted.shape}."
         raise GeometryError(message)
     options = options or OverlapOptions()
-    box = _bounding_box(truth | predicted)
-    if box is None:
-        return Overlap()
+    box = bounding_box(truth | predicted)
     truth, predicted = truth[box], predicted[box]
+    if not truth.size:
+        return Overlap()
     voxel_mm3 = float(np.prod(spacing_mm))
     common = truth & predicted
     to_predicted, to_truth = _surface_distances(truth, predicted, spacing_mm)
@@ -131,13 +132,6 @@ def compare_masks(
         predicted_lesions=predicted_lesions,
         right_lesions=right,
     )
-
-
-def _bounding_box(mask: BoolArray) -> tuple[slice, ...] | None:
-    places = [np.flatnonzero(mask.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))]
-    if len(places[0]) == 0:
-        return None
-    return tuple(slice(int(place[0]), int(place[-1]) + 1) for place in places)
 
 
 def _surface_distances(

@@ -220,6 +220,11 @@ def _kept(mask: Mask, keep: BoolArray, volume: Volume) -> Mask:
     return number_lesions(replace(mask, labels=labels), volume)
 
 
+def _numbered(mask: Mask, inside: BoolArray, volume: Volume) -> Mask:
+    """Number lesions that reach elsewhere than before."""
+    return number_lesions(replace(mask, labels=inside.astype(np.uint8)), volume)
+
+
 def _trimmed(
     mask: Mask,
     cord: BoolArray,
@@ -243,7 +248,7 @@ def _what_is_left(
     """Number what is left of marks and is large enough."""
     if inside[mask.labels > 0].all():
         return mask
-    cut = number_lesions(replace(mask, labels=inside.astype(np.uint8)), volume)
+    cut = _numbered(mask, inside, volume)
     sizes = np.bincount(cut.labels.ravel())
     return _kept(cut, sizes * volume.voxel_mm3 >= options.min_volume_mm3, volume)
 
@@ -287,7 +292,7 @@ def _grown(mask: Mask, series: _Series, even: Volume) -> Mask:
         return mask
     levels = brightness(mask.labels, series.cord.voxels, even)
     inside = lesion_extent(mask.labels, levels, evidence)
-    return number_lesions(replace(mask, labels=inside.astype(np.uint8)), even)
+    return _numbered(mask, inside, even)
 
 
 def _evidence(series: _Series, even: Volume) -> Evidence | None:
@@ -324,4 +329,4 @@ def _without_rims(
     thicker = swelling(mask.labels, cord, even)
     rims = RimOptions(least_volume_mm3=options.min_volume_mm3, swollen=options.swollen)
     inside = without_dim_rims(mask.labels, levels, thicker, cord, even, rims)
-    return number_lesions(replace(mask, labels=inside.astype(np.uint8)), even)
+    return _numbered(mask, inside, even)

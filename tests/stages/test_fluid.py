@@ -7,7 +7,7 @@ from spinaldx.records import Volume
 from spinaldx.stages.fluid import FluidOptions, without_fluid
 
 # Five sagittal slices of 3 mm, 10 columns and 20 rows of 1 mm; the cord's middle is the
-# third slice's, its half width two slices and a half.
+# third slice's, its half width 2.2 slices.
 SHAPE = (5, 10, 20)
 AFFINE = np.diag([3.0, 1.0, 1.0, 1.0])
 OFFSET = (np.abs(np.arange(-2, 3)) / 2.2).astype(np.float32)[:, None, None]
