@@ -137,7 +137,8 @@ def _read(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
         lines = list(csv.reader(io.StringIO(text), delimiter=delimiter, strict=True))
     except csv.Error as error:
         message = f"{path.name}: not a table: {error}."
-        raise TableError(message) from error
+        hint = "Expected a CSV file whose first line names the columns."
+        raise TableError(message, hint=hint) from error
     header = [cell.strip().lower() for cell in lines[0]] if lines else []
     records = [
         (number, dict(zip(header, [*line, *[""] * len(header)], strict=False)))

@@ -61,8 +61,9 @@ class TestReadCases:
         ],
     )
     def test_refuses_a_wrong_table(self, tmp_path, text, fault):
-        with pytest.raises(TableError, match=fault):
+        with pytest.raises(TableError, match=fault) as caught:
             read_cases(table(tmp_path, text), check_files=False)
+        assert caught.value.hint
 
     def test_refuses_repeats_and_names_that_fall_together(self, tmp_path):
         text = "case,t2w\na b,x\na b,y\na_b,z\n"
