@@ -1,6 +1,6 @@
 """One study through the stages in order, nothing else."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -79,7 +79,7 @@ def run_case(
         raise NoUsableSeriesError(message)
     options = options or CascadeOptions()
     masks = masks or {}
-    _check_masks(study, volumes, masks)
+    check_mask_names(study, volumes, masks)
     cascade = _Cascade(networks, bundle, options)
     seen = [cascade.look_at(volume, masks.get(volume.name)) for volume in volumes]
     scores = [score for item in seen for score in item.slice_scores]
@@ -103,9 +103,14 @@ def run_case(
     )
 
 
-def _check_masks(
-    study: str, volumes: Sequence[Volume], masks: Mapping[str, Mask]
+def check_mask_names(
+    study: str, volumes: Sequence[Volume], masks: Collection[str]
 ) -> None:
+    """Check that each mask of a study, by name, belongs to one of its series.
+
+    Raises:
+        GeometryError: If one belongs to none, or two series have the same name.
+    """
     names = [volume.name for volume in volumes]
     if len(set(names)) < len(names):
         message = f"{study}: two series have the same name."

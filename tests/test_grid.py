@@ -365,6 +365,25 @@ class TestLesionCrops:
         assert contrast_level(4.3) == pytest.approx(np.log(4.3))
         assert contrast_level(1e9) == contrast_level(5.0) == pytest.approx(np.log(5.0))
 
+    @pytest.mark.parametrize(
+        ("channel", "usual"), [("eccentricity", 0.15), ("cord_share", 0.7)]
+    )
+    @pytest.mark.parametrize(
+        ("given", "shown"), [(0.0, 0.0), (0.4, 0.4), (1.7, 1.0), (None, None)]
+    )
+    def test_what_lies_between_0_and_1_is_shown_as_it_is(
+        self, channel, usual, given, shown
+    ):
+        spec = replace(SPEC, channels=("zero", channel))
+        inputs = CropInputs(volume_of(noise()), one_lesion().astype(np.uint8), None)
+
+        told = replace(inputs, **{channel: given})
+        pixels = lesion_crops(told, GridSpec(), spec).pixels
+
+        expected = usual if shown is None else shown
+        np.testing.assert_allclose(pixels[:, 1], expected, atol=1e-6)
+        assert not pixels[:, 0].any()
+
     def test_volumes_grow_from_nothing_to_one(self):
         levels = [volume_level(volume_ml) for volume_ml in (0.0, 0.3, 5.0, 50.0)]
 

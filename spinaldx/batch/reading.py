@@ -10,6 +10,7 @@ from spinaldx.batch.planning import PlannedStudy
 from spinaldx.batch.pseudonyms import hide_names
 from spinaldx.batch.resume import find_masks, keep_as_is, read_stored, resume_key
 from spinaldx.batch.settings import BatchSettings
+from spinaldx.cascade import check_mask_names
 from spinaldx.records import Mask, Volume
 from spinaldx.study import load_study, read_mask
 
@@ -83,9 +84,7 @@ def _decide(
 def _read_masks(
     study: PlannedStudy, volumes: tuple[Volume, ...], settings: BatchSettings
 ) -> dict[str, Mask]:
+    paths = find_masks(settings.masks, study.name)
+    check_mask_names(study.name, volumes, paths)
     by_name = {volume.name: volume for volume in volumes}
-    return {
-        # The cascade refuses a mask of no series; until then any grid will do.
-        series: read_mask(path, by_name.get(series, volumes[0]))
-        for series, path in find_masks(settings.masks, study.name).items()
-    }
+    return {series: read_mask(path, by_name[series]) for series, path in paths.items()}

@@ -20,7 +20,7 @@ from spinaldx.grid.stack import (
 from spinaldx.records import Float32Array, Volume
 
 # What a channel can hold, see `CropSpec`; those that are one number everywhere.
-NUMBER_CHANNELS = ("volume", "contrast")
+NUMBER_CHANNELS = ("volume", "contrast", "eccentricity", "cord_share")
 CHANNELS = ("t2w", "lesion", "cord", *NUMBER_CHANNELS, "zero")
 
 # "Dilated" masking keeps this much around the lesion.
@@ -34,6 +34,9 @@ _SMALL_ML, _LARGEST_ML = 0.1, 50.0
 # the others lies no lesion, but a shading that was read off wrongly.
 _USUAL_RATIO, _LEAST_RATIO, _LARGEST_RATIO = 1.6, 0.5, 5.0
 
+# Where they are not known: about the medians of all lesions.
+_USUAL_ECCENTRICITY, _USUAL_CORD_SHARE = 0.15, 0.7
+
 
 @dataclass(frozen=True, slots=True)
 class CropSpec:
@@ -44,9 +47,10 @@ class CropSpec:
             a Grad-CAM cell of 16 pixels is at most 8 mm.
         height_mm: Extent from head to foot.
         width_mm: Extent from front to back.
-        channels: What the channels hold, of `CHANNELS`; ``volume`` is that of all
-            lesions of the series and ``contrast`` their brightness relative to cord,
-            everywhere the same, see `volume_level` and `contrast_level`.
+        channels: What the channels hold, of `CHANNELS`. Those of `NUMBER_CHANNELS`
+            hold one number of all lesions of the series: ``volume``, ``contrast`` to
+            the cord (see `volume_level` and `contrast_level`), ``eccentricity`` in the
+            cord and ``cord_share``, how much of its cross-section they take.
         masking: ``none``, or ``lesion`` to blank everything but the lesion, or
             ``dilated`` to keep 5 mm around it.
     """
@@ -89,12 +93,16 @@ class CropInputs:
         cord: Cord probability 0..1, or None when no network gave one.
         contrast: How many times as bright as cord the lesions are, or None where
             nobody can say.
+        eccentricity: How far from the cord's middle they lie, 1 at its edge, or None.
+        cord_share: How much of the cord's cross-section they take, 0 to 1, or None.
     """
 
     volume: Volume
     lesion: NDArray[np.uint8]
     cord: Float32Array | None = None
     contrast: float | None = None
+    eccentricity: float | None = None
+    cord_share: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,6 +136,11 @@ def contrast_level(ratio: float | None) -> float:
     """
     known = _USUAL_RATIO if ratio is None else ratio
     return float(np.log(np.clip(known, _LEAST_RATIO, _LARGEST_RATIO)))
+
+
+def _share_level(share: float | None, usual: float) -> float:
+    """Return a number that has a range of its own as classifiers see it, 0 to 1."""
+    return float(np.clip(usual if share is None else share, 0.0, 1.0))
 
 
 def lesion_crops(inputs: CropInputs, grid: GridSpec, spec: CropSpec) -> Crops:
@@ -171,6 +184,8 @@ def lesion_crops(inputs: CropInputs, grid: GridSpec, spec: CropSpec) -> Crops:
         "zero": 0.0,
         "volume": volume_level(volume_ml),
         "contrast": contrast_level(inputs.contrast),
+        "eccentricity": _share_level(inputs.eccentricity, _USUAL_ECCENTRICITY),
+        "cord_share": _share_level(inputs.cord_share, _USUAL_CORD_SHARE),
     }
     for place, window in enumerate(windows):
         index = window.stack_index

@@ -44,13 +44,18 @@ class Lateral:
     """Where places lie from side to side; both broadcast with (I, J, K).
 
     Attributes:
-        offset: Distance from the cord's middle in half widths of the cord: 1 at its
-            side. All 0 where nothing is cord.
+        place: From the cord's middle in half widths of the cord: -1 at its side in the
+            slices that come first, 1 at the other. All 0 where nothing is cord.
         reach: Bool, where the cord can be.
     """
 
-    offset: Float32Array
+    place: Float32Array
     reach: BoolArray
+
+    @property
+    def offset(self) -> Float32Array:
+        """Distance from the cord's middle to either side in half widths of the cord."""
+        return np.abs(self.place)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -153,12 +158,12 @@ def find_lateral(
     )
     sections = fitted.at(rows, np.arange(len(counts)))
     places_mm = np.arange(counts.shape[1]) * spacing_mm[lateral]
-    away_mm = np.abs(places_mm - sections.middle_mm[:, None])
+    away_mm = places_mm - sections.middle_mm[:, None]
     half_width_mm = sections.half_width_mm[:, None]
-    offset = (away_mm / half_width_mm)[:, :, None].astype(np.float32)
-    reach = (away_mm <= half_width_mm + options.spare_mm)[:, :, None]
+    place = (away_mm / half_width_mm)[:, :, None].astype(np.float32)
+    reach = (np.abs(away_mm) <= half_width_mm + options.spare_mm)[:, :, None]
     return Lateral(
-        np.moveaxis(offset, (0, 1, 2), axes),
+        np.moveaxis(place, (0, 1, 2), axes),
         np.asarray(np.moveaxis(reach, (0, 1, 2), axes)),
     )
 

@@ -29,6 +29,7 @@ from spinaldx.stages.extent import (
 from spinaldx.stages.fluid import FluidOptions, without_fluid
 from spinaldx.stages.lesions import LesionOptions, keep_lesions, number_lesions
 from spinaldx.stages.pieces import bounding_box
+from spinaldx.stages.placement import lesion_cord_share, lesion_eccentricity
 from spinaldx.stages.segmentation import Segmentation
 from spinaldx.stages.shading import even_out, lesion_brightness
 
@@ -121,17 +122,26 @@ def crop_inputs(
         volume: The image.
         labels: (I, J, K) uint8, its lesions, whoever marked them.
         segmentation: Probabilities on the volume's grid, or None without any.
-        cord: The main cord, with which the lesions' brightness is compared; or None.
-        spec: The crops; the brightness is worked out where they have a channel for it.
+        cord: The main cord, with which the lesions' brightness is compared and in which
+            they lie; or None.
+        spec: The crops; brightness, eccentricity and share of the cord are worked out
+            where they have a channel for them.
 
     Returns:
         All on the volume's grid.
     """
     probability = segmentation.cord_probability if segmentation else None
-    contrast = None
-    if cord and "contrast" in spec.channels:
-        contrast = lesion_brightness(labels, cord.voxels, volume)
-    return CropInputs(volume, labels, probability, contrast)
+    if cord is None:
+        return CropInputs(volume, labels, probability)
+    told, voxels, place = spec.channels, cord.voxels, cord.lateral.place
+    contrast = eccentricity = share = None
+    if "contrast" in told:
+        contrast = lesion_brightness(labels, voxels, volume)
+    if "eccentricity" in told:
+        eccentricity = lesion_eccentricity(labels, voxels, place, volume)
+    if "cord_share" in told:
+        share = lesion_cord_share(labels, voxels, volume)
+    return CropInputs(volume, labels, probability, contrast, eccentricity, share)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -159,7 +169,7 @@ class _Series:
             Mask(part(self.mask.labels), affine, self.mask.origin),
             MainCord(
                 part(self.cord.voxels),
-                Lateral(part(lateral.offset), part(lateral.reach)),
+                Lateral(part(lateral.place), part(lateral.reach)),
             ),
             Segmentation(
                 part(found.lesion_probability), None if cord is None else part(cord)

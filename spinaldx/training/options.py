@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from spinaldx.errors import UsageError
-from spinaldx.grid import CropSpec, GridSpec
+from spinaldx.grid import NUMBER_CHANNELS, CropSpec, GridSpec
 from spinaldx.models.specs import DenseNetSpec, MultiResUNetSpec
 
 
@@ -180,7 +180,7 @@ class ClassifierOptions:
 def _crop_with_numbers() -> CropSpec:
     # On lesions of another making numbers held when what the window shows misled
     # (decision 0013).
-    return CropSpec(channels=("t2w", "lesion", "cord", "volume", "contrast"))
+    return CropSpec(channels=("t2w", "lesion", "cord", *NUMBER_CHANNELS))
 
 
 @dataclass(frozen=True, slots=True)

@@ -268,7 +268,7 @@ class TestExtent:
         np.testing.assert_array_equal(mask, boxes(bright) > 0)
 
 
-TOLD = CropSpec(channels=("t2w", "contrast"))
+TOLD = CropSpec(channels=("t2w", "contrast", "eccentricity", "cord_share"))
 
 
 class TestCropInputs:
@@ -284,13 +284,30 @@ class TestCropInputs:
         assert inputs.cord is found.cord_probability
         assert inputs.lesion is labels
 
-    def test_without_a_cord_it_is_unknown(self):
+    def test_eccentricity_and_share_are_those_of_the_lesion_in_the_cord(self):
+        found = Segmentation(boxes(LESION), boxes(CORD))
+        cord = find_cord(found, VOLUME)
+        # Of the cord's columns 12 to 18 the last two: 2.5 behind the middle.
+        back = (boxes(((3, 5), (17, 19), (20, 30))) > 0).astype(np.uint8)
+
+        inputs = crop_inputs(VOLUME, back, found, cord, TOLD)
+
+        assert inputs.eccentricity == pytest.approx(2.5 / 3.5, rel=0.02)
+        assert inputs.cord_share == pytest.approx(2 / 7)
+
+    def test_without_a_cord_they_are_unknown(self):
         labels = (boxes(LESION) > 0).astype(np.uint8)
 
-        assert crop_inputs(VOLUME, labels, None, None, TOLD).contrast is None
+        inputs = crop_inputs(VOLUME, labels, None, None, TOLD)
 
-    def test_nor_is_it_worked_out_where_no_channel_shows_it(self, monkeypatch):
+        assert inputs.contrast is None
+        assert inputs.eccentricity is None
+        assert inputs.cord_share is None
+
+    def test_nor_are_they_worked_out_where_no_channel_shows_them(self, monkeypatch):
         monkeypatch.setattr(marking_module, "lesion_brightness", None)
+        monkeypatch.setattr(marking_module, "lesion_eccentricity", None)
+        monkeypatch.setattr(marking_module, "lesion_cord_share", None)
         found = Segmentation(boxes(LESION), boxes(CORD))
         labels = (boxes(LESION) > 0).astype(np.uint8)
         cord = find_cord(found, VOLUME)

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from spinaldx.grid import NUMBER_CHANNELS
 from spinaldx.records import Disease, Task
 from spinaldx.training.augmentation import AugmentationOptions
 from spinaldx.training.cache import SeriesCache
@@ -177,7 +178,7 @@ class TestCordAndFluid:
         array[:, 0, 30:40, 24:32] = 1.0
         array[:, 1, 30:40, 24:32] = 1.0
         array[:, 2, :, 20:28] = float(cord)
-        for name in {"volume", "contrast"} & set(channels):
+        for name in set(NUMBER_CHANNELS) & set(channels):
             array[:, channels.index(name)] = 0.37
         patients = []
         for disease in (Disease.MS, Disease.NMOSD):
@@ -218,7 +219,7 @@ class TestCordAndFluid:
 
         assert pixels[:, 0].max() == pytest.approx(1.2, abs=0.01)
 
-    @pytest.mark.parametrize("name", ["volume", "contrast"])
+    @pytest.mark.parametrize("name", NUMBER_CHANNELS)
     def test_a_number_stays_the_same_everywhere(self, cache, name):
         pixels = self.made(cache, channels=("t2w", "lesion", "cord", name))
 
