@@ -180,6 +180,11 @@ class Volume:
         directions[self.slice_axis] = -1.0
         return int(np.argmax(directions))
 
+    @property
+    def depth_axis(self) -> int:
+        """Source axis in the slices that is not the upright one: front-back."""
+        return ({0, 1, 2} - {self.upright_axis, self.slice_axis}).pop()
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Mask:

@@ -1,4 +1,5 @@
 from dataclasses import FrozenInstanceError, replace
+from itertools import permutations
 
 import numpy as np
 import pytest
@@ -128,6 +129,23 @@ class TestVolume:
         volume = volume_of(np.zeros((6, 6, 6)), spacing_mm)
 
         assert (volume.plane, volume.slice_axis) == (plane, axis)
+
+    @pytest.mark.parametrize("axes", list(permutations(range(3))))
+    def test_the_axes_of_a_body(self, axes):
+        # Along the source axes: right to left across slices of 4 mm, back to front, feet
+        # to head, tilted by ten degrees; then in any order.
+        tilt = np.radians(10)
+        columns = np.zeros((3, 3))
+        columns[:, 0] = (4, 0, 0)
+        columns[:, 1] = (0, np.cos(tilt), np.sin(tilt))
+        columns[:, 2] = (0, -np.sin(tilt), np.cos(tilt))
+        affine = np.eye(4)
+        affine[:3, :3] = columns[:, axes]
+        volume = Volume(np.zeros((3, 4, 5), np.float32), affine, "axes")
+
+        assert volume.slice_axis == axes.index(0)
+        assert volume.depth_axis == axes.index(1)
+        assert volume.upright_axis == axes.index(2)
 
     def test_is_frozen(self):
         with pytest.raises(FrozenInstanceError):

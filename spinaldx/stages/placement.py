@@ -36,11 +36,9 @@ def lesion_eccentricity(
     inside = labels > 0
     if not inside.any() or not cord.any():
         return None
-    upright, lateral = volume.upright_axis, volume.slice_axis
-    depth = ({0, 1, 2} - {upright, lateral}).pop()
     numbers = labels[inside]
     across = np.broadcast_to(place, inside.shape)[inside]
-    along = _between_edges(cord | inside, inside, depth)
+    along = _between_edges(cord | inside, inside, volume.depth_axis)
     sizes = np.bincount(numbers)[1:]
     sums = [np.bincount(numbers, weights=place)[1:] for place in (across, along)]
     return float(np.hypot(*sums).sum() / sizes.sum())
