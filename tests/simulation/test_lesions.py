@@ -161,6 +161,20 @@ class TestRecipes:
         assert 1.15 < ratios[Disease.MS] < 1.45
         assert ratios[Disease.ASTROCYTOMA] > ratios[Disease.MS] + 0.15
 
+    def test_ependymomas_are_central_and_most_astrocytomas_are_not(self):
+        # Domain notes 6b: all of 59 and 47 ependymomas central, 8 of 13 pilocytic
+        # astrocytomas eccentric.
+        rng = np.random.default_rng(11)
+        far_aside = {}
+        for disease in (Disease.EPENDYMOMA, Disease.ASTROCYTOMA):
+            recipes = [draw_recipe(rng, disease, (0, 40), (4, 6)) for _ in range(300)]
+            solid = [without_signs(recipe).bodies[0] for recipe in recipes]
+            aside = [np.hypot(body.p_mm / 4, body.u_mm / 6) for body in solid]
+            far_aside[disease] = np.mean(np.asarray(aside) > 0.25)
+
+        assert far_aside[Disease.EPENDYMOMA] < 0.1
+        assert far_aside[Disease.ASTROCYTOMA] == pytest.approx(0.6, abs=0.12)
+
 
 class TestDrawing:
     def test_healthy_changes_nothing(self):
