@@ -8,21 +8,25 @@
 # from a GPU; decision 0013 and the card tell how.
 #
 # Everything lies in WORK. After an interruption call it with --resume behind WORK.
+# For a trial: PATIENTS (1000; slim and plain ones come on top), SEGMENTATION_MINUTES
+# (90) and CLASSIFICATION_MINUTES (45) in the environment.
 set -euo pipefail
+
+patients=${PATIENTS:-1000}
 
 work=${1:?Name a folder to work in.}
 shift
 bundle=(--simulated --name phantom-v1 --licence Apache-2.0 --seed 1)
 
-spinaldx simulate "$work/usual" --patients 1000 --contrast 1.6 --seed 20261126 \
-    --workers "$(nproc)"
+spinaldx simulate "$work/usual" --patients "$patients" --contrast 1.6 \
+    --seed 20261126 --workers "$(nproc)"
 # Tumours that hardly swell the cord: without them such are taken for demyelination. In
 # the same regions for all diseases: else the region is learned as if it were a sign.
-spinaldx simulate "$work/slim" --patients 400 --contrast 1.3 --swelling 0.1 \
-    --regions-alike --seed 20261202 --workers "$(nproc)"
+spinaldx simulate "$work/slim" --patients "$((patients * 2 / 5))" --contrast 1.3 \
+    --swelling 0.1 --regions-alike --seed 20261202 --workers "$(nproc)"
 # Nor do these, and they have no cysts, caps or oedema.
-spinaldx simulate "$work/plain" --patients 600 --contrast 1.3 --swelling 0 --plain \
-    --regions-alike --seed 20261205 --workers "$(nproc)"
+spinaldx simulate "$work/plain" --patients "$((patients * 3 / 5))" --contrast 1.3 \
+    --swelling 0 --plain --regions-alike --seed 20261205 --workers "$(nproc)"
 python - "$work" <<'PY'
 """Join the tables; names of cases and paths get the name of their cohort in front.
 
@@ -62,10 +66,11 @@ PY
 # 9 is "trained, but not better than what it began with": that is for the last figures.
 code=0
 spinaldx fine-tune "$work/cases.csv" -o "$work/segmentation" --init scratch \
-    --network small --stage segmentation --minutes 90 --painted-share 0.6 --slices 3 \
+    --network small --stage segmentation --painted-share 0.6 --slices 3 \
+    --minutes "${SEGMENTATION_MINUTES:-90}" \
     "${bundle[@]}" "$@" || code=$?
 [[ $code -eq 0 || $code -eq 9 ]]
 
 spinaldx fine-tune "$work/cases.csv" -o "$work/phantom-v1" \
-    --init "$work/segmentation" --stage classification --minutes 45 \
-    --learning-rate 0.001 "${bundle[@]}" "$@"
+    --init "$work/segmentation" --stage classification --learning-rate 0.001 \
+    --minutes "${CLASSIFICATION_MINUTES:-45}" "${bundle[@]}" "$@"
