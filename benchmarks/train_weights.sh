@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Train the weights that ship, from nothing, with fixed seeds. About four hours on two
-# cores by estimate: it was never run in one go.
+# cores by estimate: in one go only trials were run.
 #
 #   benchmarks/train_weights.sh WORK
 #
