@@ -56,6 +56,8 @@ class LesionOptions:
         most_lateral: Marks that lie farther than this from the cord's middle, in its
             half widths and by the median of their voxels, are left out: slices that
             graze the cord show fluid as well as cord.
+        least_cord: Marks to whose voxels the network gives a smaller cord probability in
+            the median are left out: it holds them for fluid itself.
         min_contrast: Lesions less bright than this, relative to the cord without lesion
             nearby, are left out, whether the cord's shading is evened out or not; 0
             keeps all. Where there is no such cord they stay.
@@ -72,6 +74,7 @@ class LesionOptions:
     needs_cord: bool = True
     cord_reach_mm: float = 2.0
     most_lateral: float = 0.7
+    least_cord: float = 0.85
     min_contrast: float = 1.25
     min_cut_contrast: float = 1.3
     swollen: float = 1.3

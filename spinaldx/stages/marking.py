@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spinaldx.grid import CropInputs, CropSpec
-from spinaldx.records import BoolArray, Mask, Volume
+from spinaldx.records import BoolArray, Float32Array, Mask, Volume
 from spinaldx.stages.contrast import (
     FaintEndOptions,
     brightness,
@@ -35,7 +35,7 @@ from spinaldx.stages.shading import even_out, lesion_brightness
 
 # Goes up whenever the same segmentation gives other marks or crops than before, so that
 # what was kept of earlier ones is not taken for new.
-MARKING_VERSION = 2
+MARKING_VERSION = 3
 
 # Lesions end where they are half as much brighter than the cord; small ones have no
 # ends to speak of.
@@ -194,6 +194,7 @@ def _judged(series: _Series, options: LesionOptions) -> Marking:
     mask, cord, volume = series.mask, series.cord, series.volume
     found = int(mask.labels.max(initial=0))
     mask = _central(mask, cord, volume, options)
+    mask = _in_cord(mask, series.segmentation, volume, options)
     even = even_out(mask.labels, cord.voxels, volume)
     if options.min_contrast > 0:
         whole = mask
@@ -213,13 +214,31 @@ def _central(
     mask: Mask, cord: MainCord, volume: Volume, options: LesionOptions
 ) -> Mask:
     """Leave out what lies in slices that graze the cord and hardly elsewhere."""
-    inside = mask.labels > 0
-    offset = np.broadcast_to(cord.lateral.offset, inside.shape)[inside]
-    numbers = mask.labels[inside]
-    keep = np.zeros(int(numbers.max(initial=0)) + 1, dtype=np.bool_)
-    for number in range(1, len(keep)):
-        keep[number] = np.median(offset[numbers == number]) <= options.most_lateral
-    return _kept(mask, keep, volume)
+    offset = np.broadcast_to(cord.lateral.offset, mask.labels.shape)
+    keep = _medians(mask.labels, offset) <= options.most_lateral
+    return _kept(mask, np.concatenate(([False], keep)), volume)
+
+
+def _in_cord(
+    mask: Mask, found: Segmentation, volume: Volume, options: LesionOptions
+) -> Mask:
+    """Leave out what the network itself holds for anything but cord.
+
+    Fluid of the sac that runs together with the cord is marked now and then.
+    """
+    if found.cord_probability is None:
+        return mask
+    keep = _medians(mask.labels, found.cord_probability) >= options.least_cord
+    return _kept(mask, np.concatenate(([False], keep)), volume)
+
+
+def _medians(labels: NDArray[np.uint8], values: Float32Array) -> NDArray[np.float64]:
+    """Return the median of each lesion's voxels, (N,)."""
+    inside = labels > 0
+    numbers, seen = labels[inside], values[inside]
+    count = int(numbers.max(initial=0))
+    medians = [np.median(seen[numbers == number]) for number in range(1, count + 1)]
+    return np.asarray(medians, dtype=np.float64)
 
 
 def _kept(mask: Mask, keep: BoolArray, volume: Volume) -> Mask:

@@ -202,6 +202,34 @@ class TestLateralMarks:
         assert self.labels(side, needs_cord=False).any()
 
 
+class TestMarksBesideTheCord:
+    """Fluid below the cord that was taken for cord by little."""
+
+    LESION, SAC = ((3, 5), (13, 18), (40, 50)), ((3, 5), (13, 18), (5, 15))
+
+    def mark(self, cord_probability, **options):
+        cord = boxes(CORD)
+        cord[tuple(slice(*ends) for ends in self.SAC)] = cord_probability
+        found = Segmentation(boxes(self.LESION, self.SAC), cord)
+        return mark_lesions(found, VOLUME, LesionOptions(**options))
+
+    def test_what_the_network_hardly_holds_for_cord_is_left_out_and_counted(self):
+        marking = self.mark(0.8)
+
+        np.testing.assert_array_equal(marking.mask.labels, boxes(self.LESION) > 0)
+        assert marking.left_out == 1
+
+    @pytest.mark.parametrize(
+        ("cord_probability", "options"), [(0.86, {}), (0.8, {"least_cord": 0.79})]
+    )
+    def test_else_it_stays(self, cord_probability, options):
+        marking = self.mark(cord_probability, **options)
+
+        expected = boxes(self.LESION, self.SAC) > 0
+        np.testing.assert_array_equal(marking.mask.labels > 0, expected)
+        assert marking.left_out == 0
+
+
 class TestExtent:
     """A lesion of 200 in a cord of 100; the network is sure of its middle alone."""
 
