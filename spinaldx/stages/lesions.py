@@ -56,8 +56,9 @@ class LesionOptions:
         most_lateral: Marks that lie farther than this from the cord's middle, in its
             half widths and by the median of their voxels, are left out: slices that
             graze the cord show fluid as well as cord.
-        least_cord: Marks to whose voxels the network gives a smaller cord probability in
-            the median are left out: it holds them for fluid itself.
+        least_cord: Marks are left out to whose voxels the network gives in the median
+            less than this share of the cord probability of the cord's own: it holds
+            them for fluid itself.
         min_contrast: Lesions less bright than this, relative to the cord without lesion
             nearby, are left out, whether the cord's shading is evened out or not; 0
             keeps all. Where there is no such cord they stay.

@@ -194,7 +194,7 @@ def _judged(series: _Series, options: LesionOptions) -> Marking:
     mask, cord, volume = series.mask, series.cord, series.volume
     found = int(mask.labels.max(initial=0))
     mask = _central(mask, cord, volume, options)
-    mask = _in_cord(mask, series.segmentation, volume, options)
+    mask = _in_cord(mask, cord, series.segmentation, volume, options.least_cord)
     even = even_out(mask.labels, cord.voxels, volume)
     if options.min_contrast > 0:
         whole = mask
@@ -220,15 +220,18 @@ def _central(
 
 
 def _in_cord(
-    mask: Mask, found: Segmentation, volume: Volume, options: LesionOptions
+    mask: Mask, cord: MainCord, found: Segmentation, volume: Volume, least: float
 ) -> Mask:
-    """Leave out what the network itself holds for anything but cord.
+    """Leave out what the network itself hardly holds for cord.
 
-    Fluid of the sac that runs together with the cord is marked now and then.
+    Fluid of the sac that runs together with the cord is marked now and then. A network
+    may be less sure of cord everywhere, so it is held against its own usual.
     """
-    if found.cord_probability is None:
+    probability = found.cord_probability
+    if probability is None or not cord.voxels.any():
         return mask
-    keep = _medians(mask.labels, found.cord_probability) >= options.least_cord
+    usual = float(np.median(probability[cord.voxels]))
+    keep = _medians(mask.labels, probability) >= least * usual
     return _kept(mask, np.concatenate(([False], keep)), volume)
 
 

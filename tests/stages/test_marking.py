@@ -207,8 +207,8 @@ class TestMarksBesideTheCord:
 
     LESION, SAC = ((3, 5), (13, 18), (40, 50)), ((3, 5), (13, 18), (5, 15))
 
-    def mark(self, cord_probability, **options):
-        cord = boxes(CORD)
+    def mark(self, cord_probability, surest=1.0, **options):
+        cord = np.where(boxes(CORD) > 0, surest, 0).astype(np.float32)
         cord[tuple(slice(*ends) for ends in self.SAC)] = cord_probability
         found = Segmentation(boxes(self.LESION, self.SAC), cord)
         return mark_lesions(found, VOLUME, LesionOptions(**options))
@@ -220,7 +220,8 @@ class TestMarksBesideTheCord:
         assert marking.left_out == 1
 
     @pytest.mark.parametrize(
-        ("cord_probability", "options"), [(0.86, {}), (0.8, {"least_cord": 0.79})]
+        ("cord_probability", "options"),
+        [(0.86, {}), (0.8, {"least_cord": 0.79}), (0.6, {"surest": 0.7})],
     )
     def test_else_it_stays(self, cord_probability, options):
         marking = self.mark(cord_probability, **options)
