@@ -57,8 +57,8 @@ class LesionOptions:
             half widths and by the median of their voxels, are left out: slices that
             graze the cord show fluid as well as cord.
         least_cord: Marks are left out to whose voxels the network gives in the median
-            less than this share of the cord probability of the cord's own: it holds
-            them for fluid itself.
+            less than this share of the cord probability where it is surest of cord: it
+            holds them for fluid itself.
         min_contrast: Lesions less bright than this, relative to the cord without lesion
             nearby, are left out, whether the cord's shading is evened out or not; 0
             keeps all. Where there is no such cord they stay.

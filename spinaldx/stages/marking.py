@@ -37,6 +37,9 @@ from spinaldx.stages.shading import even_out, lesion_brightness
 # what was kept of earlier ones is not taken for new.
 MARKING_VERSION = 3
 
+# Of the cord's voxels: fluid taken for cord can be more than half of them.
+_SUREST = 0.9
+
 # Lesions end where they are half as much brighter than the cord; small ones have no
 # ends to speak of.
 _FADED_ENDS = FaintEndOptions(
@@ -225,13 +228,13 @@ def _in_cord(
     """Leave out what the network itself hardly holds for cord.
 
     Fluid of the sac that runs together with the cord is marked now and then. A network
-    may be less sure of cord everywhere, so it is held against its own usual.
+    may be less sure of cord everywhere, so it is held against where it is surest.
     """
     probability = found.cord_probability
     if probability is None or not cord.voxels.any():
         return mask
-    usual = float(np.median(probability[cord.voxels]))
-    keep = _medians(mask.labels, probability) >= least * usual
+    surest = float(np.quantile(probability[cord.voxels], _SUREST))
+    keep = _medians(mask.labels, probability) >= least * surest
     return _kept(mask, np.concatenate(([False], keep)), volume)
 
 
