@@ -218,8 +218,7 @@ def _central(
 ) -> Mask:
     """Leave out what lies in slices that graze the cord and hardly elsewhere."""
     offset = np.broadcast_to(cord.lateral.offset, mask.labels.shape)
-    keep = _medians(mask.labels, offset) <= options.most_lateral
-    return _kept(mask, np.concatenate(([False], keep)), volume)
+    return _kept(mask, _medians(mask.labels, offset) <= options.most_lateral, volume)
 
 
 def _in_cord(
@@ -234,8 +233,7 @@ def _in_cord(
     if probability is None or not cord.voxels.any():
         return mask
     surest = float(np.quantile(probability[cord.voxels], _SUREST))
-    keep = _medians(mask.labels, probability) >= least * surest
-    return _kept(mask, np.concatenate(([False], keep)), volume)
+    return _kept(mask, _medians(mask.labels, probability) >= least * surest, volume)
 
 
 def _medians(labels: NDArray[np.uint8], values: Float32Array) -> NDArray[np.float64]:
@@ -248,10 +246,11 @@ def _medians(labels: NDArray[np.uint8], values: Float32Array) -> NDArray[np.floa
 
 
 def _kept(mask: Mask, keep: BoolArray, volume: Volume) -> Mask:
-    """Keep some lesions, numbered again."""
-    if keep[1:].all():
+    """Keep some lesions, numbered again; `keep` says it of each, (N,)."""
+    if keep.all():
         return mask
-    labels = np.where(keep[mask.labels], mask.labels, 0).astype(np.uint8)
+    is_kept = np.concatenate(([False], keep))
+    labels = np.where(is_kept[mask.labels], mask.labels, 0).astype(np.uint8)
     return number_lesions(replace(mask, labels=labels), volume)
 
 
@@ -284,7 +283,7 @@ def _what_is_left(
     if inside[mask.labels > 0].all():
         return mask
     cut = _numbered(mask, inside, volume)
-    sizes = np.bincount(cut.labels.ravel())
+    sizes = np.bincount(cut.labels.ravel())[1:]
     return _kept(cut, sizes * volume.voxel_mm3 >= options.min_volume_mm3, volume)
 
 
@@ -305,8 +304,7 @@ def _plausible(
     is_faint = (plain < options.min_contrast) & (even < options.min_contrast)
     is_faint |= _are_cut(mask.labels, whole.labels) & (even < options.min_cut_contrast)
     is_slim = swelling(mask.labels, cord, images[0]) < options.swollen
-    keep = np.concatenate(([False], ~(is_faint & is_slim)))
-    return _kept(mask, keep, images[0])
+    return _kept(mask, ~(is_faint & is_slim), images[0])
 
 
 def _are_cut(labels: NDArray[np.uint8], whole: NDArray[np.uint8]) -> BoolArray:

@@ -207,10 +207,10 @@ class TestMarksBesideTheCord:
 
     LESION, SAC = ((3, 5), (13, 18), (40, 50)), ((3, 5), (13, 18), (5, 15))
 
-    def mark(self, cord_probability, surest=1.0, **options):
+    def mark(self, cord_probability, surest=1.0, sac=SAC, **options):
         cord = np.where(boxes(CORD) > 0, surest, 0).astype(np.float32)
-        cord[tuple(slice(*ends) for ends in self.SAC)] = cord_probability
-        found = Segmentation(boxes(self.LESION, self.SAC), cord)
+        cord[tuple(slice(*ends) for ends in sac)] = cord_probability
+        found = Segmentation(boxes(self.LESION, sac), cord)
         return mark_lesions(found, VOLUME, LesionOptions(**options))
 
     def test_what_the_network_hardly_holds_for_cord_is_left_out_and_counted(self):
@@ -218,6 +218,11 @@ class TestMarksBesideTheCord:
 
         np.testing.assert_array_equal(marking.mask.labels, boxes(self.LESION) > 0)
         assert marking.left_out == 1
+
+    def test_and_where_the_sac_is_most_of_what_was_taken_for_cord(self):
+        marking = self.mark(0.8, sac=((3, 5), (12, 19), (2, 36)))
+
+        np.testing.assert_array_equal(marking.mask.labels, boxes(self.LESION) > 0)
 
     @pytest.mark.parametrize(
         ("cord_probability", "options"),
