@@ -32,6 +32,7 @@ from spinaldx.grid import (
     neighbour_offsets,
     plan_grid,
     reference_intensity,
+    thick_slices,
     to_grid,
     to_source,
     volume_level,
@@ -170,6 +171,78 @@ class TestToGrid:
 
     def test_an_empty_image_stays_zero(self):
         assert not to_grid(volume_of(np.zeros(SHAPE)), FINE).pixels.any()
+
+
+class TestThickSlices:
+    def test_each_slice_is_the_mean_about_its_centre(self):
+        stack = np.array([0.0, 9.0, 0.0, 3.0, 6.0], np.float32).reshape(5, 1, 1)
+
+        thick = thick_slices(stack, 1.0, 3.0).ravel()
+
+        # Beyond the ends there is nothing to take the mean with.
+        assert np.allclose(thick, [4.5, 3.0, 4.0, 3.0, 4.5])
+
+    def test_slices_beside_count_as_far_as_they_are_within(self):
+        stack = np.array([0.0, 0.0, 6.0, 0.0, 0.0], np.float32).reshape(5, 1, 1)
+
+        # Of 3 mm, 2 mm are the slice's own and half a millimetre each neighbour's.
+        thick = thick_slices(stack, 2.0, 3.0).ravel()
+
+        assert np.allclose(thick, [0, 1, 4, 1, 0])
+
+    @given(st.floats(0.3, 4.0), st.floats(0.0, 5.0), st.integers(1, 9))
+    def test_what_is_even_stays_even(self, slice_mm, least_mm, count):
+        stack = np.full((count, 2, 2), 7.0, np.float32)
+
+        assert np.allclose(thick_slices(stack, slice_mm, least_mm), 7.0)
+
+    @pytest.mark.parametrize("least_mm", [0.0, 2.0, 3.0])
+    def test_slices_as_thick_as_that_are_left_as_they_are(self, least_mm):
+        stack = noise()
+
+        assert thick_slices(stack, 3.0, least_mm) is stack
+
+    @settings(max_examples=30, deadline=None)
+    @given(scans)
+    def test_no_place_in_the_patient_moves(self, scan):
+        (_, *in_plane), degrees, order = scan
+        scan = ((0.9, *in_plane), degrees, order)
+        shape = (15, *SHAPE[1:])
+        volume = scan_of(np.zeros(shape), scan)
+        middle = to_ras((np.array(volume.voxels.shape) - 1) / 2, volume.affine_ras)
+        spot = blob(volume.voxels.shape, volume.affine_ras, middle, 1.5)
+        spec = replace(FINE, least_slice_mm=3.0)
+        image = to_grid(replace(volume, voxels=spot), spec)
+
+        found = stack_to_ras(volume, image.transform, centre_of_mass(image.pixels))
+
+        expected = centroid_ras(np.clip(spot, 0, None), volume.affine_ras)
+        assert np.linalg.norm(found - expected) < 0.35
+
+    def test_networks_for_segmentation_and_classes_see_the_same(self):
+        voxels = noise((9, 44, 32))
+        volume = volume_of(voxels, (1.0, 1.0, 1.0))
+        averaged = voxels.copy()
+        averaged[1:-1] = (voxels[:-2] + voxels[1:-1] + voxels[2:]) / 3
+        averaged[0], averaged[-1] = voxels[:2].mean(axis=0), voxels[-2:].mean(axis=0)
+        thin, thick = (
+            replace(FINE, least_slice_mm=3.0),
+            replace(volume, voxels=averaged),
+        )
+        lesion = np.zeros(voxels.shape, np.uint8)
+        lesion[3:5, 20:26, 8:12] = 1
+
+        crops, expected = (
+            lesion_crops(CropInputs(image, lesion), grid, CropSpec(1.0, 16.0, 16.0))
+            for image, grid in ((volume, thin), (thick, FINE))
+        )
+
+        assert np.allclose(crops.pixels, expected.pixels, atol=1e-5)
+        assert np.allclose(
+            to_grid(volume, thin).pixels, to_grid(thick, FINE).pixels, atol=1e-5
+        )
+        # The mask is that of the slices themselves.
+        assert [window.stack_index for window in crops.windows] == [3, 4]
 
 
 class TestReferenceIntensity:

@@ -27,6 +27,7 @@ from spinaldx.grid.stack import (
     linear_weights,
     plan_grid,
     reference_intensity,
+    thick_slices,
     to_grid,
     to_source,
 )
@@ -50,6 +51,7 @@ __all__ = [
     "neighbour_offsets",
     "plan_grid",
     "reference_intensity",
+    "thick_slices",
     "to_grid",
     "to_source",
     "volume_level",

@@ -13,8 +13,8 @@ from spinaldx.grid.stack import (
     from_stack,
     linear_weights,
     plan_grid,
-    reference_intensity,
     resample_plane,
+    shown_stack,
     to_stack,
 )
 from spinaldx.records import Float32Array, Volume
@@ -153,7 +153,7 @@ def lesion_crops(inputs: CropInputs, grid: GridSpec, spec: CropSpec) -> Crops:
 
     Args:
         inputs: Image, lesion labels and cord on one grid.
-        grid: Gives the intensity scale, the same as for segmentation.
+        grid: Gives slice thickness and intensity scale, the same as for segmentation.
         spec: Size, resolution and channels.
 
     Returns:
@@ -177,8 +177,7 @@ def lesion_crops(inputs: CropInputs, grid: GridSpec, spec: CropSpec) -> Crops:
     pixels = np.zeros((len(windows), len(spec.channels), *spec.shape), np.float32)
     if not windows:
         return Crops(pixels, windows, transform)
-    scale = reference_intensity(volume.voxels, grid.reference_percentile)
-    image = to_stack(volume.voxels, transform)
+    image, scale = shown_stack(volume, transform, grid)
     cord = None if inputs.cord is None else to_stack(inputs.cord, transform)
     volume_ml = np.count_nonzero(inputs.lesion) * volume.voxel_mm3 / 1000.0
     everywhere = {

@@ -2,8 +2,10 @@
 
 The networks' grid is a stack of sagittal slices, (S, H, W): slices from the
 patient's right to left, rows from head to foot, columns from front to back,
-pixels square. Source slices are never mixed: only the two in-plane axes are
-resampled, each by its own weights, about the common centre of both grids.
+pixels square. Every source slice has its own place on it: only the two in-plane axes
+are resampled, each by its own weights, about the common centre of both grids. Where
+slices are thinner than those a network has learned from, each is shown to it averaged
+with what lies beside it.
 """
 
 import itertools
@@ -33,11 +35,14 @@ class GridSpec:
         pixel_mm: Edge of a square pixel.
         size_multiple: Height and width are padded with zeros to a multiple.
         reference_percentile: Percentile of the foreground that becomes 1.
+        least_slice_mm: Thinner slices are averaged with what lies beside them to this
+            thickness, see `thick_slices`; 0 leaves every slice as it is.
     """
 
     pixel_mm: float = 1.0
     size_multiple: int = 32
     reference_percentile: float = 98.0
+    least_slice_mm: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,10 +157,52 @@ def to_grid(volume: Volume, spec: GridSpec) -> GridImage:
         The stack; outside the field of view it is 0.
     """
     transform = plan_grid(volume, spec)
-    scale = reference_intensity(volume.voxels, spec.reference_percentile)
-    stack = to_stack(volume.voxels, transform)
+    stack, scale = shown_stack(volume, transform, spec)
     pixels = _resample_stack(stack, transform)
     return GridImage(np.clip(pixels / scale, 0.0, BRIGHTEST), transform)
+
+
+def shown_stack(
+    volume: Volume, transform: GridTransform, spec: GridSpec
+) -> tuple[Float32Array, float]:
+    """Return what networks are shown of a volume, before any resampling.
+
+    Args:
+        volume: The image.
+        transform: From `plan_grid`.
+        spec: The bundle's grid.
+
+    Returns:
+        Slices, rows, columns of the source, (S, H, W), as thick as the spec wants
+        them; and the intensity that becomes 1.
+    """
+    stack = to_stack(volume.voxels, transform)
+    stack = thick_slices(stack, transform.spacing_mm[0], spec.least_slice_mm)
+    return stack, reference_intensity(stack, spec.reference_percentile)
+
+
+def thick_slices(stack: Float32Array, slice_mm: float, least_mm: float) -> Float32Array:
+    """Show each thin slice as a thicker one about the same place would.
+
+    Networks that learned from clinical slices of 3 to 4 mm have met neither the noise
+    of thin ones nor lesions without partial volume.
+
+    Args:
+        stack: (S, H, W) float32.
+        slice_mm: Distance of the slices' centres.
+        least_mm: Thickness to average to.
+
+    Returns:
+        (S, H, W) float32: of each slice the mean over `least_mm` about its centre, as
+        far as there are slices; the stack itself where slices are as thick as that.
+    """
+    if slice_mm >= least_mm:
+        return stack
+    places = np.arange(len(stack)) * slice_mm
+    apart = np.abs(places[:, None] - places[None, :])
+    shared = np.clip((least_mm + slice_mm) / 2 - apart, 0.0, slice_mm)
+    weights = shared / shared.sum(axis=1, keepdims=True)
+    return _resample_axis(stack, weights.astype(np.float32), 0)
 
 
 def labels_to_grid(

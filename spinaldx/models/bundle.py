@@ -292,6 +292,7 @@ def _parse_segmentation(fields: JsonFields) -> SegmentationPart:
             pixel_mm=grid.number("pixel_mm", 0.1, 10.0),
             size_multiple=grid.integer("size_multiple", 1, 1024),
             reference_percentile=grid.number("reference_percentile", 1.0, 100.0),
+            least_slice_mm=grid.optional_number("least_slice_mm", 0.0, 20.0),
         ),
         threshold=fields.number("threshold", 0.0, 1.0),
         min_lesion_mm3=fields.number("min_lesion_mm3", 0.0, 1e6),

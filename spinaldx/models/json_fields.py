@@ -130,6 +130,10 @@ class JsonFields:
             self.fail(key, f"expected {low:g} to {high:g}, got {value:g}")
         return value
 
+    def optional_number(self, key: str, low: float, high: float) -> float:
+        """Take a number in a range that may be absent and is 0 then."""
+        return self.number(key, low, high) if key in self._left else 0.0
+
     def texts(self, key: str) -> tuple[str, ...]:
         """Take a list of strings, possibly empty."""
         values = self._take(key, list, "a list of texts")

@@ -142,6 +142,11 @@ class TestLoadBundle:
                 0,
                 r"temperature: expected 0\.01 to 100",
             ),
+            (
+                ("segmentation", "grid", "least_slice_mm"),
+                -1,
+                r"least_slice_mm: expected 0 to 20",
+            ),
             (("crop", "channels"), ["t1w"], r"crop\.channels\[0\]: unknown channel"),
             (("crop", "masking"), None, r"crop\.masking: missing"),
         ],
@@ -173,6 +178,20 @@ class TestLoadBundle:
         with pytest.raises(IncompatibleWeightsError, match=problem) as caught:
             load_bundle(folder)
         assert caught.value.exit_code == 4
+
+    @pytest.mark.parametrize("least_mm", [None, 0.0, 2.5])
+    def test_slices_are_left_as_they_are_unless_it_says_otherwise(
+        self, folder, least_mm
+    ):
+        content = json.loads((folder / "bundle.json").read_text())
+        del content["segmentation"]["grid"]["least_slice_mm"]
+        if least_mm is not None:
+            content["segmentation"]["grid"]["least_slice_mm"] = least_mm
+        (folder / "bundle.json").write_text(json.dumps(content))
+
+        bundle = load_bundle(folder)
+
+        assert bundle.segmentation.grid.least_slice_mm == (least_mm or 0.0)
 
     def test_keeps_any_metrics_and_an_ethics_statement(self, folder):
         change(folder, ("metrics",), {"dice": [0.5, None]})
