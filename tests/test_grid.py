@@ -381,6 +381,16 @@ class TestLesionCrops:
         expected = np.clip(volume.voxels[2, 17:29, 6:14] / scale, 0, 2)
         assert np.allclose(crops.pixels[0, 0], expected, atol=1e-6)
 
+    @pytest.mark.parametrize(("percentile", "used"), [(0.0, 98.0), (60.0, 60.0)])
+    def test_their_brightness_may_be_their_own(self, percentile, used):
+        volume = volume_of(noise())
+        scale = reference_intensity(volume.voxels, used)
+        spec = CropSpec(1.0, 12.0, 8.0, reference_percentile=percentile)
+        crops = crops_of(volume, one_lesion(), spec)
+
+        expected = np.clip(volume.voxels[2, 17:29, 6:14] / scale, 0, 2)
+        assert np.allclose(crops.pixels[0, 0], expected, atol=1e-6)
+
     def test_half_pixels_are_interpolated(self):
         ramp = np.broadcast_to(np.arange(1, 33.0), SHAPE)
         volume = volume_of(ramp)

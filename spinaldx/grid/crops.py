@@ -1,6 +1,6 @@
 """Windows around the lesions for the classifiers, and their maps back to the source."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,6 +54,8 @@ class CropSpec:
             cord and ``cord_share``, how much of its cross-section they take.
         masking: ``none``, or ``lesion`` to blank everything but the lesion, or
             ``dilated`` to keep 5 mm around it.
+        reference_percentile: Percentile of the foreground that becomes 1; 0 for that of
+            the segmentation's grid.
     """
 
     pixel_mm: float = 0.5
@@ -61,6 +63,7 @@ class CropSpec:
     width_mm: float = 64.0
     channels: tuple[str, ...] = ("t2w", "lesion", "cord")
     masking: str = "none"
+    reference_percentile: float = 0.0
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -153,7 +156,7 @@ def lesion_crops(inputs: CropInputs, grid: GridSpec, spec: CropSpec) -> Crops:
 
     Args:
         inputs: Image, lesion labels and cord on one grid.
-        grid: Gives slice thickness and intensity scale, the same as for segmentation.
+        grid: Gives slice thickness and intensity scale, as for segmentation.
         spec: Size, resolution and channels.
 
     Returns:
@@ -177,7 +180,9 @@ def lesion_crops(inputs: CropInputs, grid: GridSpec, spec: CropSpec) -> Crops:
     pixels = np.zeros((len(windows), len(spec.channels), *spec.shape), np.float32)
     if not windows:
         return Crops(pixels, windows, transform)
-    image, scale = shown_stack(volume, transform, grid)
+    percentile = spec.reference_percentile or grid.reference_percentile
+    shown = replace(grid, reference_percentile=percentile)
+    image, scale = shown_stack(volume, transform, shown)
     cord = None if inputs.cord is None else to_stack(inputs.cord, transform)
     volume_ml = np.count_nonzero(inputs.lesion) * volume.voxel_mm3 / 1000.0
     everywhere = {

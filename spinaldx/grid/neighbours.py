@@ -4,6 +4,8 @@ In a slice that merely grazes the cord a lesion can hardly be told from fluid; i
 slice beside it both are plain to see.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,7 +32,7 @@ def neighbour_offsets(channels: int, slice_mm: float) -> tuple[int, ...]:
 
 
 def with_neighbours(
-    stack: NDArray[np.generic], wanted: range, offsets: tuple[int, ...]
+    stack: NDArray[np.generic], wanted: Sequence[int], offsets: tuple[int, ...]
 ) -> Float32Array:
     """Give slices their neighbours as channels.
 

@@ -37,12 +37,15 @@ class GridSpec:
         reference_percentile: Percentile of the foreground that becomes 1.
         least_slice_mm: Thinner slices are averaged with what lies beside them to this
             thickness, see `thick_slices`; 0 leaves every slice as it is.
+        bright_percentile: Percentile that becomes 1 in a second, brighter look for what
+            is faint; 0 for none.
     """
 
     pixel_mm: float = 1.0
     size_multiple: int = 32
     reference_percentile: float = 98.0
     least_slice_mm: float = 0.0
+    bright_percentile: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

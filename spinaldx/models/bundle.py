@@ -293,6 +293,7 @@ def _parse_segmentation(fields: JsonFields) -> SegmentationPart:
             size_multiple=grid.integer("size_multiple", 1, 1024),
             reference_percentile=grid.number("reference_percentile", 1.0, 100.0),
             least_slice_mm=grid.optional_number("least_slice_mm", 0.0, 20.0),
+            bright_percentile=grid.optional_number("bright_percentile", 0.0, 100.0),
         ),
         threshold=fields.number("threshold", 0.0, 1.0),
         min_lesion_mm3=fields.number("min_lesion_mm3", 0.0, 1e6),
@@ -337,6 +338,7 @@ def _parse_crop(fields: JsonFields) -> CropSpec:
         width_mm=fields.number("width_mm", 10.0, 2000.0),
         channels=fields.texts("channels"),
         masking=fields.choice("masking", ("none", "lesion", "dilated")),
+        reference_percentile=fields.optional_number("reference_percentile", 0.0, 100.0),
     )
     for place, channel in enumerate(crop.channels):
         if channel not in CHANNELS:

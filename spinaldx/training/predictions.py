@@ -131,6 +131,7 @@ class CropMaker:
     def _key(self, series: LoadedSeries, kind: str) -> str:
         digest = hashlib.sha256(series.volume.source_sha256.encode())
         digest.update(np.ascontiguousarray(series.lesion).tobytes())
-        told = (kind, self.segmenter.digest, self.choice, self.crop, MARKING_VERSION)
+        net, crop = self.segmenter, self.crop
+        told = (kind, net.digest, net.grid, self.choice, crop, MARKING_VERSION)
         digest.update(repr(told).encode())
         return digest.hexdigest()[:32]

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from phantoms import (
@@ -12,7 +14,11 @@ from phantoms import (
 from spinaldx.errors import IncompatibleWeightsError
 from spinaldx.grid import GridSpec
 from spinaldx.models.specs import MultiResUNetSpec
-from spinaldx.stages.segmentation import SegmentationOptions, segment
+from spinaldx.stages.segmentation import (
+    SegmentationOptions,
+    segment,
+    with_faint_parts,
+)
 
 GRID = GridSpec(size_multiple=16)
 
@@ -117,3 +123,102 @@ def test_a_network_without_lesion_output_is_refused():
 
     with pytest.raises(IncompatibleWeightsError, match="no output named lesion"):
         segment(spine_phantom().volume, FakeNetworks(), GRID, options)
+
+
+def faint_phantom():
+    """A cord of 100, a third of it 85, with a lesion of 135 and in a corner 160."""
+    spine = spine_phantom(rows=(20, 27), columns=(14, 16))
+    voxels = np.where(spine.cord, np.float32(100), np.float32(0))
+    voxels[1] *= 0.85
+    voxels[spine.lesion] = 135.0
+    voxels[2, 20, 14] = 160.0
+    return replace(spine.volume, voxels=voxels), spine.lesion
+
+
+@pytest.mark.parametrize("order", ORDERS[::7])
+def test_a_brighter_look_finds_what_is_faint(order):
+    volume, lesion = faint_phantom()
+    volume = reordered_volume(volume, *order)
+    # With a cord of 100 as 1 the lesion is 1.35 and its corner 1.6; with one of 85, 1.59.
+    once, twice = (
+        segment(volume, FakeNetworks(), replace(GRID, bright_percentile=percentile))
+        for percentile in (0.0, 10.0)
+    )
+
+    assert (once.lesion_probability > 0.5).sum() == 1
+    found = twice.lesion_probability > 0.5
+    assert np.array_equal(found, reordered(lesion, *order))
+    assert np.array_equal(once.cord_probability, twice.cord_probability)
+
+
+def test_only_slices_that_show_cord_are_looked_at_again():
+    networks = FakeNetworks()
+
+    segment(faint_phantom()[0], networks, replace(GRID, bright_percentile=10.0))
+
+    # Five slices, of which the middle three show cord.
+    assert networks.slices_seen == [1] * 8
+
+
+def test_nothing_is_looked_at_again_where_nothing_was_seen():
+    networks = FakeNetworks()
+    volume, lesion = faint_phantom()
+    volume.voxels[lesion] = 135.0
+
+    found = segment(volume, networks, replace(GRID, bright_percentile=10.0))
+
+    assert networks.slices_seen == [1] * 5
+    assert not found.lesion_probability.any()
+
+
+def test_without_a_cord_output_all_are():
+    networks = OvershootingNetworks()
+    calls = []
+    networks.segment, plain = (
+        lambda one: calls.append(1) or plain(one),
+        networks.segment,
+    )
+    grid = replace(GRID, bright_percentile=10.0)
+
+    segment(faint_phantom()[0], networks, grid, SegmentationOptions(("lesion",)))
+
+    assert len(calls) == 10
+
+
+class TestWithFaintParts:
+    @pytest.mark.parametrize(
+        ("seen", "is_faint"),
+        [(10, False), (7, False), (6, True), (1, True), (0, False)],
+    )
+    def test_the_rest_of_what_the_first_look_saw_a_part_of(self, seen, is_faint):
+        first, bright = np.full((2, 3, 1, 12), 0.1, np.float32)
+        bright[1, 0, 1:11] = 0.8
+        first[1, 0, 1 : 1 + seen] = 0.6
+
+        found = with_faint_parts(first, bright)
+
+        assert found.dtype == np.float32
+        assert np.array_equal(found, np.maximum(first, bright) if is_faint else first)
+
+    def test_each_piece_is_judged_by_itself(self):
+        first, bright = np.zeros((2, 1, 3, 20), np.float32)
+        first[0, 0, :8] = 0.9
+        bright[0, 0, :10] = 0.7
+        bright[0, 0, 12:] = 0.6
+        first[0, 0, 15] = 0.5
+
+        found = with_faint_parts(first, bright)
+
+        assert np.array_equal(found[0, 0, :12], first[0, 0, :12])
+        assert np.array_equal(found[0, 0, 12:], bright[0, 0, 12:])
+
+    def test_what_the_first_look_alone_marks_stays(self):
+        first, bright = np.zeros((2, 1, 3, 20), np.float32)
+        first[0, 0, :8] = 0.9
+
+        assert np.array_equal(with_faint_parts(first, bright), first)
+
+    def test_nothing_marked(self):
+        first = np.full((2, 3, 4), 0.2, np.float32)
+
+        assert with_faint_parts(first, first + 0.2) is first

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from phantoms import FakeNetworks
@@ -56,6 +58,15 @@ class TestCropMaker:
         monkeypatch.setattr(predictions, "MARKING_VERSION", -1)
 
         assert maker.make(patients[0]).truth != first.truth
+        assert len(networks.slices_seen) > seen
+
+    def test_and_anew_on_another_grid(self, maker, patients, networks):
+        first = maker.make(patients[0])
+        seen = len(networks.slices_seen)
+        grid = GridSpec(reference_percentile=99.5)
+        other = replace(maker, segmenter=replace(maker.segmenter, grid=grid))
+
+        assert other.make(patients[0]).truth != first.truth
         assert len(networks.slices_seen) > seen
 
     def test_a_missed_lesion_has_no_predicted_crops(self, maker, patients, monkeypatch):
