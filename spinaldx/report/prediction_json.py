@@ -6,6 +6,7 @@ values. `prediction.schema.json` in this folder describes them.
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.resources import files as package_files
 from typing import Any
 
@@ -158,7 +159,15 @@ def _row(result: CaseResult) -> dict[str, Any]:
 
 
 def _flags(result: CaseResult) -> tuple[QualityFlag, ...]:
-    return tuple(dict.fromkeys(result.all_flags))
+    """Return each doubt once, that of a series with its name if there are several."""
+    if len(result.series) == 1:
+        return tuple(dict.fromkeys(result.all_flags))
+    named = (
+        replace(flag, message=f"{item.volume.name}: {flag.message}")
+        for item in result.series
+        for flag in (*item.volume.flags, *item.flags)
+    )
+    return tuple(dict.fromkeys((*result.flags, *named)))
 
 
 def _review_reasons(result: CaseResult) -> tuple[str, ...]:

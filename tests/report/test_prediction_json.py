@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import jsonschema
 import numpy as np
@@ -87,6 +88,20 @@ class TestCaseRecord:
 
         assert record["review_reason"] == FLAG.message
         assert [flag["code"] for flag in record["flags"]] == ["many_lesions", "note"]
+
+    @pytest.mark.parametrize(
+        ("names", "messages"),
+        [(("a",), ["A remark."]), (("a", "b"), ["a: A remark.", "b: A remark."])],
+    )
+    def test_of_several_series_a_flag_names_its_own(self, names, messages):
+        note = QualityFlag("note", "A remark.", needs_review=False)
+        result = case_of(series=names)
+        flagged = tuple(replace(item, flags=(note, note)) for item in result.series)
+        written = dict.fromkeys(names, "ef" * 32)
+        flagged = replace(result, series=flagged)
+        record = case_record(flagged, written, dict.fromkeys(names, ()))
+
+        assert [flag["message"] for flag in record["flags"]] == messages
 
     def test_says_simulation_only_where_it_is_true(self):
         assert "simulated patients" in record_of()["simulation_notice"]
