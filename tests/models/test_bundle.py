@@ -179,32 +179,29 @@ class TestLoadBundle:
             load_bundle(folder)
         assert caught.value.exit_code == 4
 
-    @pytest.mark.parametrize("value", [None, 0.0, 97.5])
-    def test_crops_have_the_brightness_of_the_grid_unless_it_says_otherwise(
-        self, folder, value
-    ):
-        content = json.loads((folder / "bundle.json").read_text())
-        del content["crop"]["reference_percentile"]
-        if value is not None:
-            content["crop"]["reference_percentile"] = value
-        (folder / "bundle.json").write_text(json.dumps(content))
-
-        assert load_bundle(folder).crop.reference_percentile == (value or 0.0)
-
-    @pytest.mark.parametrize("key", ["least_slice_mm", "bright_percentile"])
+    @pytest.mark.parametrize(
+        ("part", "key"),
+        [
+            ("grid", "least_slice_mm"),
+            ("grid", "bright_percentile"),
+            ("crop", "reference_percentile"),
+        ],
+    )
     @pytest.mark.parametrize("value", [None, 0.0, 2.5])
     def test_images_are_shown_as_they_are_unless_it_says_otherwise(
-        self, folder, key, value
+        self, folder, part, key, value
     ):
         content = json.loads((folder / "bundle.json").read_text())
-        del content["segmentation"]["grid"][key]
+        described = {**content["segmentation"], **content}[part]
+        del described[key]
         if value is not None:
-            content["segmentation"]["grid"][key] = value
+            described[key] = value
         (folder / "bundle.json").write_text(json.dumps(content))
 
         bundle = load_bundle(folder)
 
-        assert getattr(bundle.segmentation.grid, key) == (value or 0.0)
+        parts = {"grid": bundle.segmentation.grid, "crop": bundle.crop}
+        assert getattr(parts[part], key) == (value or 0.0)
 
     def test_keeps_any_metrics_and_an_ethics_statement(self, folder):
         change(folder, ("metrics",), {"dice": [0.5, None]})
