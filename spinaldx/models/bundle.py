@@ -374,6 +374,11 @@ def _check_fit(bundle: Bundle, path: Path) -> None:
             f"must be a multiple of {network.size_multiple} for this network",
         ),
         (
+            grid.bright_percentile < grid.reference_percentile,
+            "segmentation.grid.bright_percentile",
+            "must be below reference_percentile, or the second look is no brighter",
+        ),
+        (
             network.in_channels % 2 == 1,
             "segmentation.network.in_channels",
             "must be odd, a slice and as many on either side",

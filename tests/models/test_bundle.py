@@ -165,6 +165,7 @@ class TestLoadBundle:
             (("segmentation", "architecture"), "unet", "not 'unet'"),
             (("classifiers", "ms_vs_nmosd", "architecture"), "vit", "not 'vit'"),
             (("segmentation", "grid", "size_multiple"), 15, "multiple of 2"),
+            (("segmentation", "grid", "bright_percentile"), 98.0, "no brighter"),
             (("segmentation", "network", "in_channels"), 2, "must be odd"),
             (("segmentation", "network", "outputs"), ["cord"], "output lesion"),
             (("segmentation", "network", "outputs"), [], "distinct names"),
