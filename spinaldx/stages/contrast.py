@@ -24,6 +24,7 @@ class ContrastOptions:
         margin_voxels: Cord this near to any lesion, in its slice, does not.
         quantiles: What of the brightness is compared; the largest ratio counts, since a
             tumour as bright as cord may hold a cyst.
+        bright_part: Quantile of the brightness of a lesion without its rim.
         least_voxels: With less cord than this in the lesion's slices, that of all
             slices counts; with less there too nothing can be said.
     """
@@ -31,6 +32,7 @@ class ContrastOptions:
     around_mm: float = 30.0
     margin_voxels: int = 2
     quantiles: tuple[float, ...] = (0.5, 0.9)
+    bright_part: float = 0.7
     least_voxels: int = 20
 
 
@@ -109,7 +111,9 @@ def brightness(
     """Return how bright each lesion and the cord without it nearby are.
 
     The lesion's is that of its main slices, which show at least half as much of it as
-    the one that shows most: others hold a part of it, and look less bright.
+    the one that shows most: others hold a part of it, and look less bright. So does its
+    rim, which is most of a small lesion: its brighter part is compared with the cord's,
+    so that noise raises both alike, where that says more than the medians.
 
     Args:
         labels: As for `contrast_to_cord`, and so are the others.
@@ -118,15 +122,17 @@ def brightness(
         options: What counts as nearby.
 
     Returns:
-        (N, 3): medians of lesion and cord, and the cord's upper quantile; NaN where
+        (N, 3): lesion, median of the cord, and the cord's upper quantile; NaN where
         there is no cord to compare with. (0, 3) without lesions.
     """
     levels = np.full((int(labels.max(initial=0)), 3), np.nan)
     chosen = options or ContrastOptions()
+    shares = (0.5, chosen.bright_part)
     compared = _compared(labels, cord, volume, chosen, in_main_slices=True)
     for number, (values, around) in compared:
-        usual = np.quantile(around, (0.5, chosen.quantiles[-1]))
-        levels[number - 1] = np.median(values), *usual
+        cord_level, cord_bright = np.quantile(around, (0.5, chosen.quantiles[-1]))
+        excess = np.quantile(values, shares) - np.quantile(around, shares)
+        levels[number - 1] = cord_level + excess.max(), cord_level, cord_bright
     return levels
 
 

@@ -21,7 +21,8 @@ class ExtentOptions:
     """What is added to a mark.
 
     Attributes:
-        share: Where between the cord's brightness (0) and the mark's (1) a lesion ends.
+        share: Where between the cord's brightness (0) and the mark's (1) a lesion ends
+            that the network does not mark: fluid lights up slices that graze the cord.
         least_probabilities: Lesion probability that a voxel must have; the first
             with which the mark stays within `most_growth` counts, and if none does
             the mark stays as it is.
@@ -34,7 +35,7 @@ class ExtentOptions:
             would be is a shading of the whole cord.
     """
 
-    share: float = 0.5
+    share: float = 0.6
     least_probabilities: tuple[float, ...] = (0.1, 0.2, 0.3)
     least_cord: float = 0.3
     small_mm3: float = 500.0
@@ -85,7 +86,7 @@ def lesion_extent(
     evidence: Evidence,
     options: ExtentOptions | None = None,
 ) -> BoolArray:
-    """Grow marks to where their brightness has fallen half way to the cord's.
+    """Grow marks over what is nearly as bright, and brighter than half way to the cord's.
 
     Args:
         labels: (I, J, K) uint8, marks numbered from 1.

@@ -66,6 +66,9 @@ class LesionOptions:
             than the cord: it was doubtful.
         swollen: They stay too where the cord is this many times as thick as nearby:
             solid tumours can be as bright as cord.
+        clear_contrast: What is this many times as bright as the cord is marked although
+            its mark is smaller than the size filter asks for, or was left out, see
+            `stages.islands`; 0 adds nothing.
         grows: Whether lesions are grown, and cut, to about where their brightness has
             fallen half way to the cord's (`stages.extent`).
     """
@@ -78,6 +81,7 @@ class LesionOptions:
     least_cord: float = 0.85
     min_contrast: float = 1.25
     min_cut_contrast: float = 1.3
+    clear_contrast: float = 1.35
     swollen: float = 1.3
     grows: bool = True
 

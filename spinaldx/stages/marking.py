@@ -27,6 +27,7 @@ from spinaldx.stages.extent import (
     without_dim_rims,
 )
 from spinaldx.stages.fluid import FluidOptions, without_fluid
+from spinaldx.stages.islands import IslandOptions, islands_beside
 from spinaldx.stages.lesions import LesionOptions, keep_lesions, number_lesions
 from spinaldx.stages.pieces import bounding_box
 from spinaldx.stages.placement import lesion_cord_share, lesion_eccentricity
@@ -35,7 +36,7 @@ from spinaldx.stages.shading import even_out, lesion_brightness
 
 # Goes up whenever the same segmentation gives other marks or crops than before, so that
 # what was kept of earlier ones is not taken for new.
-MARKING_VERSION = 3
+MARKING_VERSION = 4
 
 # Of the cord's voxels: fluid taken for cord can be more than half of them.
 _SUREST = 0.9
@@ -101,10 +102,11 @@ def mark_lesions(
         cord=cord.voxels if cord else None,
         reach=cord.reach if cord else None,
     )
-    found = int(mask.labels.max(initial=0))
-    if not cord or not options.needs_cord or not found:
+    if not cord or not options.needs_cord or not cord.voxels.any():
         return Marking(mask, cord)
     series = _Series(mask, cord, segmentation, volume)
+    if not mask.labels.any() and not _islands(series, options).any():
+        return Marking(mask, cord)
     box = _box(series)
     judged = _judged(series.cut(box), options)
     labels = np.zeros_like(mask.labels)
@@ -195,16 +197,24 @@ def _box(series: _Series) -> tuple[slice, ...]:
 def _judged(series: _Series, options: LesionOptions) -> Marking:
     """Leave out marks that are no lesions, and say how far the others reach."""
     mask, cord, volume = series.mask, series.cord, series.volume
-    found = int(mask.labels.max(initial=0))
-    mask = _central(mask, cord, volume, options)
-    mask = _in_cord(mask, cord, series.segmentation, volume, options.least_cord)
+    mask = _kept(mask, _are_central(mask.labels, cord, options.most_lateral), volume)
+    mask = _kept(
+        mask,
+        _are_in_cord(mask.labels, cord, series.segmentation, options.least_cord),
+        volume,
+    )
     even = even_out(mask.labels, cord.voxels, volume)
     if options.min_contrast > 0:
         whole = mask
         mask = _trimmed(whole, cord.voxels, even, options)
         images = (volume, even or volume)
         mask = _plausible(mask, whole, cord.voxels, images, options)
-    left_out = max(found - int(mask.labels.max(initial=0)), 0)
+    kept = replace(series, mask=mask)
+    islands = _islands(kept, options)
+    if islands.any():
+        mask = _with_islands(kept, islands, options)
+        even = even_out(mask.labels, cord.voxels, volume)
+    left_out = _count_left_out(series.mask, mask)
     if options.grows:
         mask = _trimmed(mask, cord.voxels, even, options, _FADED_ENDS)
         mask = _grown(mask, series, even or volume)
@@ -213,27 +223,31 @@ def _judged(series: _Series, options: LesionOptions) -> Marking:
     return Marking(mask, cord, left_out)
 
 
-def _central(
-    mask: Mask, cord: MainCord, volume: Volume, options: LesionOptions
-) -> Mask:
-    """Leave out what lies in slices that graze the cord and hardly elsewhere."""
-    offset = np.broadcast_to(cord.lateral.offset, mask.labels.shape)
-    return _kept(mask, _medians(mask.labels, offset) <= options.most_lateral, volume)
+def _count_left_out(found: Mask, kept: Mask) -> int:
+    """Count the marks of which nothing is left."""
+    still = np.unique(found.labels[(found.labels > 0) & (kept.labels > 0)])
+    return int(found.labels.max(initial=0)) - len(still)
 
 
-def _in_cord(
-    mask: Mask, cord: MainCord, found: Segmentation, volume: Volume, least: float
-) -> Mask:
-    """Leave out what the network itself hardly holds for cord.
+def _are_central(labels: NDArray[np.uint8], cord: MainCord, most: float) -> BoolArray:
+    """Say of each lesion whether it lies elsewhere than in slices that graze the cord."""
+    offset = np.broadcast_to(cord.lateral.offset, labels.shape)
+    return np.asarray(_medians(labels, offset) <= most)
+
+
+def _are_in_cord(
+    labels: NDArray[np.uint8], cord: MainCord, found: Segmentation, least: float
+) -> BoolArray:
+    """Say of each lesion whether the network itself holds it for cord.
 
     Fluid of the sac that runs together with the cord is marked now and then. A network
     may be less sure of cord everywhere, so it is held against where it is surest.
     """
     probability = found.cord_probability
     if probability is None or not cord.voxels.any():
-        return mask
+        return np.ones(int(labels.max(initial=0)), dtype=np.bool_)
     surest = float(np.quantile(probability[cord.voxels], _SUREST))
-    return _kept(mask, _medians(mask.labels, probability) >= least * surest, volume)
+    return np.asarray(_medians(labels, probability) >= least * surest)
 
 
 def _medians(labels: NDArray[np.uint8], values: Float32Array) -> NDArray[np.float64]:
@@ -316,6 +330,40 @@ def _are_cut(labels: NDArray[np.uint8], whole: NDArray[np.uint8]) -> BoolArray:
     mark_of = np.zeros(int(labels.max(initial=0)) + 1, dtype=np.intp)
     mark_of[labels[inside]] = whole[inside]
     return np.asarray(is_smaller[mark_of[1:]])
+
+
+def _islands(series: _Series, options: LesionOptions) -> BoolArray:
+    """Find what may be a lesion although it was not kept as a mark."""
+    evidence = _evidence(series, series.volume)
+    if evidence is None or options.clear_contrast <= 0:
+        return np.zeros(series.volume.voxels.shape, dtype=np.bool_)
+    return islands_beside(series.mask.labels, evidence, _island_options(options))
+
+
+def _island_options(options: LesionOptions) -> IslandOptions:
+    return IslandOptions(
+        threshold=options.threshold,
+        least_volume_mm3=options.min_volume_mm3,
+        least_contrast=options.clear_contrast,
+    )
+
+
+def _with_islands(series: _Series, islands: BoolArray, options: LesionOptions) -> Mask:
+    """Add those islands that are clearly brighter than the cord and well inside it."""
+    chosen, volume, cord = _island_options(options), series.volume, series.cord
+    marked = series.mask.labels > 0
+    both = _numbered(series.mask, marked | islands, volume)
+    labels = both.labels
+    images = [volume, even_out(labels, cord.voxels, volume)]
+    is_clear = _are_central(labels, cord, chosen.most_lateral)
+    is_clear &= _are_in_cord(labels, cord, series.segmentation, chosen.least_cord)
+    for image in images:
+        # False where nothing can be said.
+        is_clear &= image is not None and (
+            contrast_to_cord(labels, cord.voxels, image) >= chosen.least_contrast
+        )
+    is_clear[np.unique(labels[marked]) - 1] = True
+    return _kept(both, is_clear, volume)
 
 
 def _grown(mask: Mask, series: _Series, even: Volume) -> Mask:

@@ -160,18 +160,20 @@ class TestBrightness:
 
     @pytest.mark.parametrize("order", ORDERS)
     def test_slices_that_hold_a_part_of_the_lesion_do_not_count(self, order):
-        # 14 of 30 voxels in either dim slice: with the dim ones of the main slice 38 of
-        # 58, so that the median of all is 120.
+        # 14 of 30 voxels in either dim slice: with the dim ones of the main slice 49 of
+        # 58, so that seven tenths of all are at most 120.
         sides = (slice(0, 3, 2), slice(14, 16), slice(45, 52))
         voxels = scan(1.5)
         voxels[sides] = 120.0
-        voxels[1, 14:16, 45:50] = 120.0
+        voxels[1, 14:17, 45:52] = 120.0
         labels = labelled(LESION)
         labels[sides] = 1
         arrays = (one.transpose(order) for one in (labels, cord_mask()))
         found = brightness(*arrays, volume(voxels, order))
 
-        assert found[0, 0] == 150.0
+        # Of the main slice's 30 voxels 21 are dim: the place of seven tenths is 20.3 of
+        # 0 to 29, three tenths of the way from the last dim one to the first bright one.
+        assert found[0, 0] == pytest.approx(129.0)
 
     def test_slices_that_show_half_as_much_do(self):
         sides = (slice(0, 3, 2), slice(14, 17), slice(45, 50))
@@ -179,10 +181,27 @@ class TestBrightness:
         voxels[sides] = 120.0
         labels = labelled(LESION)
         labels[sides] = 1
-        voxels[1, 14:17, 45:48] = 120.0
+        voxels[1, 14:17, 45:51] = 120.0
 
-        # 39 of 60 voxels are dim.
+        # 48 of 60 voxels are dim, and of the main slice's 18 of 30.
         assert brightness(labels, cord_mask(), volume(voxels))[0, 0] == 120.0
+
+    def test_the_rim_does_not_count(self):
+        # 20 of 30 voxels show a part of the lesion.
+        voxels = scan(1.5)
+        voxels[1, 14:17:2, 45:55] = 120.0
+        found = brightness(labelled(LESION), cord_mask(), volume(voxels))
+
+        assert found[0, 0] == 150.0
+
+    def test_what_is_spread_as_the_cord_is_is_compared_by_its_median(self):
+        # Noise of +-10 in both: upper parts are 10 above the medians.
+        noise = np.resize([-10.0, 0.0, 10.0], (3, 7, 100))
+        voxels = scan(1.5)
+        voxels[CORD] += noise
+        found = brightness(labelled(LESION), cord_mask(), volume(voxels))
+
+        assert found[0, :2].tolist() == [150.0, 100.0]
 
     def test_without_cord_it_is_not_known(self):
         found = brightness(labelled(LESION), np.zeros(SHAPE, bool), volume(scan()))

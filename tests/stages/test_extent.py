@@ -15,8 +15,8 @@ from spinaldx.stages.extent import (
 # Three sagittal slices, seven columns of cord, 40 rows.
 SHAPE = (3, 7, 40)
 MARK = (slice(1, 2), slice(2, 5), slice(15, 25))
-# Voxels of 30 mm3, so that the mark has 900. Cord at 100, the mark at 200: a lesion
-# ends at 150.
+# Voxels of 30 mm3, so that the mark has 900. Cord at 100, the mark at 200: it grows down
+# to 160, and its rim begins at 150.
 AFFINE = np.diag([30.0, 1.0, 1.0, 1.0])
 LEVELS = np.array([[200.0, 100.0, 110.0]])
 SHARP = RimOptions(blur_mm=0.0)
@@ -42,14 +42,14 @@ def marked():
     return labels
 
 
-def test_ends_where_brightness_has_fallen_half_way():
+def test_ends_before_brightness_has_fallen_half_way():
     known = evidence()
     # One voxel a row beyond the mark: 190, 180, ... 100.
     known.volume.voxels[1, 3, 25:35] = np.arange(190, 90, -10)
     inside = lesion_extent(marked(), LEVELS, known)
 
     expected = marked() > 0
-    expected[1, 3, 25:30] = True
+    expected[1, 3, 25:29] = True  # down to 160
     np.testing.assert_array_equal(inside, expected)
 
 

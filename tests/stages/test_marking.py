@@ -302,6 +302,93 @@ class TestExtent:
         np.testing.assert_array_equal(mask, boxes(bright) > 0)
 
 
+class TestIslands:
+    """Three sure voxels, 9 mm3, in 150 mm3 that the network holds possible."""
+
+    SURE = ((3, 4), (15, 16), (24, 27))
+
+    def marking(self, ratio=1.5, *, shade=0.0, island=LESION, share=1.0, **options):
+        lesion = np.maximum(boxes(island) / 3, boxes(self.SURE))
+        cord, voxels = boxes(CORD), np.full(SHAPE, 300.0, np.float32)
+        voxels[cord > 0] = 100.0
+        voxels[boxes(island) > 0] = 100.0 * ratio
+        voxels *= np.exp(shade * np.arange(SHAPE[2])).astype(np.float32)
+        cord[boxes(island) > 0] *= share
+        scan = Volume(voxels, VOLUME.affine_ras, "island")
+        return mark_lesions(Segmentation(lesion, cord), scan, LesionOptions(**options))
+
+    def test_what_is_clearly_brighter_is_marked(self):
+        marking = self.marking()
+
+        np.testing.assert_array_equal(marking.mask.labels, boxes(LESION) > 0)
+        assert marking.left_out == 0
+
+    @pytest.mark.parametrize(("ratio", "count"), [(1.34, 0), (1.36, 1)])
+    def test_what_is_not_is_left(self, ratio, count):
+        assert self.marking(ratio).mask.labels.max() == count
+
+    def test_or_when_nobody_asks(self):
+        assert not self.marking(clear_contrast=0.0).mask.labels.any()
+
+    def test_what_only_a_coil_makes_brighter_is_left(self):
+        # The cord's upper end is brighter, and so is the part of it held possible.
+        upper = ((3, 4), (13, 18), (20, 60))
+        assert self.marking(1.2, shade=0.03, island=upper).mask.labels.max() == 0
+        assert self.marking(1.5, shade=0.03, island=upper).mask.labels.max() == 1
+
+    @pytest.mark.parametrize(("share", "count"), [(0.92, 0), (0.94, 1)])
+    def test_what_the_network_hardly_holds_for_cord_is_left(self, share, count):
+        assert self.marking(share=share).mask.labels.max() == count
+
+    def test_what_grazes_the_cord_is_left(self):
+        # Slices 2 to 5 show the cord; 3 lies a quarter of its half width from the middle,
+        # 5 three quarters.
+        aside = [((place, place + 1), *LESION[1:]) for place in (3, 5)]
+        cord = boxes(((2, 6), *CORD[1:]))
+        voxels = np.where(cord > 0, 100.0, 300.0).astype(np.float32)
+        found = []
+        for island in aside:
+            seed = (island[0], *self.SURE[1:])
+            lesion = np.maximum(boxes(island) / 3, boxes(seed))
+            scan = Volume(
+                np.where(lesion > 0, 150.0, voxels).astype(np.float32),
+                VOLUME.affine_ras,
+                "grazing",
+            )
+            marking = mark_lesions(Segmentation(lesion, cord), scan, LesionOptions())
+            found.append(int(marking.mask.labels.max()))
+
+        assert found == [1, 0]
+
+    def test_the_other_lesions_stay_and_all_are_numbered(self):
+        other = ((3, 4), (13, 18), (45, 55))
+        lesion = np.maximum(boxes(LESION) / 3, boxes(self.SURE, other))
+        cord = boxes(CORD)
+        voxels = np.where(cord > 0, 100.0, 300.0).astype(np.float32)
+        # The other one is too faint for an island, and bright enough for a mark.
+        voxels[boxes(LESION) > 0], voxels[boxes(other) > 0] = 150.0, 130.0
+        scan = Volume(voxels, VOLUME.affine_ras, "two")
+        marking = mark_lesions(Segmentation(lesion, cord), scan, LesionOptions())
+
+        expected = 2 * (boxes(LESION) > 0) + (boxes(other) > 0)
+        np.testing.assert_array_equal(marking.mask.labels, expected)
+
+    def test_a_mark_left_out_comes_back_with_what_is_round_it(self):
+        # 8 rows as bright as the cord are sure, the 27 round them bright and possible.
+        dark, whole = ((3, 4), (13, 18), (20, 28)), ((3, 4), (13, 18), (20, 55))
+        lesion = np.maximum(boxes(whole) / 3, boxes(dark))
+        cord = boxes(CORD)
+        voxels = np.where(cord > 0, 100.0, 300.0).astype(np.float32)
+        voxels[boxes(whole) > 0], voxels[boxes(dark) > 0] = 150.0, 100.0
+        scan = Volume(voxels, VOLUME.affine_ras, "back")
+        found = Segmentation(lesion, cord)
+        without = mark_lesions(found, scan, LesionOptions(clear_contrast=0.0))
+        marking = mark_lesions(found, scan, LesionOptions())
+
+        assert (without.mask.labels.max(), without.left_out) == (0, 1)
+        assert (marking.mask.labels.max(), marking.left_out) == (1, 0)
+
+
 TOLD = CropSpec(channels=("t2w", "contrast", "eccentricity", "cord_share"))
 
 
