@@ -2,8 +2,9 @@
 
     python examples/make_studies.py [FOLDER]
 
-The matrices are small so that the studies fit into the repository. Those in it are of
-an earlier simulator (commit 856f330 and before): made anew, they are other images.
+The matrices are small so that the studies fit into the repository, and the lesions
+clearer than usual, so that there is something to see. A later simulator makes other
+images of the same seeds.
 """
 
 import argparse
@@ -53,6 +54,7 @@ EXAMPLES = (
             location="cervical_thoracic",
             in_plane_mm=1.0,
             slice_mm=4.0,
+            contrast_factor=1.4,
         ),
         is_dicom=True,
     ),
