@@ -5,7 +5,8 @@
 #   benchmarks/train_weights.sh WORK
 #
 # Those that ship are means of the weights of such runs (mean_weights.py) and classifiers
-# from a GPU; how bright and how thick their networks are shown images was set afterwards.
+# from a GPU, the first with a last layer fitted anew (refit_last_layer.py); how bright and
+# how thick their networks are shown images was set afterwards.
 # Decisions 0013 and 0014 and the card tell how.
 #
 # Everything lies in WORK. After an interruption call it with --resume behind WORK.
