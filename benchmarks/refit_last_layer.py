@@ -30,6 +30,7 @@ from spinaldx.study import read_cases
 from spinaldx.training.calibration import MaskChoice
 from spinaldx.training.cases import Patient, group_patients, read_series
 from spinaldx.training.classification import area_under_curve, class_of
+from spinaldx.training.pipeline import shifted
 from spinaldx.training.predictions import mark
 
 WEIGHT, BIAS = "classifier.weight", "classifier.bias"
@@ -159,11 +160,9 @@ def main() -> None:
     weight, bias = fit(features, *old, arguments.ridge)
     print(f"{len(features.truth)} of {len(patients)} patients with a mark.")
     print(f"Before: {told(features, *old)}; after: {told(features, weight, bias)}.")
-    for name, new, before in zip(
-        (WEIGHT, BIAS), (weight, bias + arguments.shift), old, strict=True
-    ):
-        half = (new - before) / 2
-        tensors[name] = tensors[name] + torch.stack([-half, half])
+    half = (weight - old[0]) / 2
+    tensors[WEIGHT] = tensors[WEIGHT] + torch.stack([-half, half])
+    tensors = shifted(tensors, float(bias - old[1]) + arguments.shift)
     arrays = {part: load_tensors(bundle, part) for part in bundle.parts}
     arrays[task.value] = {name: one.numpy() for name, one in tensors.items()}
     write_bundle(

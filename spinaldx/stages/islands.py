@@ -52,11 +52,13 @@ def islands_beside(
     Returns:
         (I, J, K) bool: pieces that are large enough and touch no mark.
     """
-    probability = np.where(can_be_added(evidence), evidence.lesion_probability, 0)
     marked = labels > 0
-    is_sure = (probability >= options.threshold) & ~marked
+    is_sure = (evidence.lesion_probability >= options.threshold) & ~marked
+    # Most images show none, and the rest takes longer.
     if not is_sure.any():
         return np.zeros_like(marked)
+    probability = np.where(can_be_added(evidence), evidence.lesion_probability, 0)
+    is_sure &= probability > 0
     is_possible = probability >= options.possible * options.threshold
     pieces, count = number_pieces(is_possible | marked)
     sizes = np.bincount(pieces.ravel(), minlength=count + 1)
