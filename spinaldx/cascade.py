@@ -6,7 +6,7 @@ from typing import Any
 
 from spinaldx import __version__
 from spinaldx.errors import GeometryError, NoUsableSeriesError
-from spinaldx.grid import lesion_crops
+from spinaldx.grid import lesion_crops, told_numbers
 from spinaldx.models import Bundle, Networks
 from spinaldx.records import (
     CaseResult,
@@ -166,6 +166,7 @@ class _Cascade:
                 *_origin_flags(marked),
                 *lesion_flags(marked.mask, volume, cord=inside_cord),
             ),
+            told_numbers=told_numbers(inputs, spec),
         )
         return _Seen(result, SeriesMaps(crops, scores.maps), scores.slice_scores)
 

@@ -330,6 +330,8 @@ class SeriesResult:
         heatmaps: One a task in play: first stage, then the second on the path.
         lesion_probability: (I, J, K) float32 in 0..1, or None with a person's mask.
         flags: Doubts about this series.
+        told_numbers: What the classifiers were told about its lesions as numbers, by
+            name, None where a usual value stood for what is not known.
     """
 
     volume: Volume
@@ -338,6 +340,7 @@ class SeriesResult:
     heatmaps: tuple[Heatmap, ...] = ()
     lesion_probability: Float32Array | None = None
     flags: tuple[QualityFlag, ...] = ()
+    told_numbers: Mapping[str, float | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,6 +77,8 @@ class TestRunCase:
         assert len(told) == len(Task)
         for numbers in told:
             assert numbers == pytest.approx(np.log(ratio), abs=0.02)
+        assert set(series.told_numbers) == {"contrast"}
+        assert np.log(series.told_numbers["contrast"]) == pytest.approx(told[0].max())
 
     def test_a_healthy_study_has_no_lesion(self):
         result = run(HEALTHY.volume)

@@ -35,6 +35,7 @@ from spinaldx.grid import (
     thick_slices,
     to_grid,
     to_source,
+    told_numbers,
     volume_level,
     with_neighbours,
 )
@@ -435,6 +436,21 @@ class TestLesionCrops:
 
         np.testing.assert_allclose(pixels[:, 1], expected, atol=1e-6)
         assert not pixels[:, 0].any()
+
+    def test_the_numbers_told_are_those_with_a_channel(self):
+        # 2 x 6 x 4 voxels of 3 x 1 x 1 mm.
+        inputs = CropInputs(volume_of(noise()), one_lesion().astype(np.uint8), None)
+        inputs = replace(inputs, contrast=1.5, cord_share=0.4)
+        numbers = ("cord_share", "volume", "eccentricity")
+        spec = replace(SPEC, channels=("t2w", *numbers))
+
+        told = told_numbers(inputs, spec)
+
+        volume_ml = 48 * inputs.volume.voxel_mm3 / 1000
+        assert told == {"volume_ml": volume_ml, "eccentricity": None, "cord_share": 0.4}
+        assert told_numbers(inputs, SPEC) == {}
+        empty = replace(inputs, lesion=np.zeros(SHAPE, np.uint8))
+        assert told_numbers(empty, spec) == {}
 
     def test_an_unknown_contrast_is_that_of_a_usual_lesion(self):
         assert (

@@ -15,6 +15,7 @@ from spinaldx.grid.crops import (
     contrast_level,
     lesion_crops,
     maps_to_source,
+    told_numbers,
     volume_level,
 )
 from spinaldx.grid.neighbours import neighbour_offsets, with_neighbours
@@ -54,6 +55,7 @@ __all__ = [
     "thick_slices",
     "to_grid",
     "to_source",
+    "told_numbers",
     "volume_level",
     "with_neighbours",
 ]

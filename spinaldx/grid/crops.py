@@ -147,6 +147,33 @@ def _share_level(share: float | None, usual: float) -> float:
     return float(np.clip(usual if share is None else share, 0.0, 1.0))
 
 
+def told_numbers(inputs: CropInputs, spec: CropSpec) -> dict[str, float | None]:
+    """Return what classifiers are told about all lesions of a series as numbers.
+
+    Args:
+        inputs: What their crops are cut from.
+        spec: The crops; numbers without a channel are not told.
+
+    Returns:
+        ``volume_ml``, ``contrast``, ``eccentricity`` and ``cord_share``, see
+        `CropInputs`; None where nobody can say and a usual value is told instead.
+        Empty without lesions.
+    """
+    if not inputs.lesion.any():
+        return {}
+    known = {
+        "volume": ("volume_ml", _volume_ml(inputs)),
+        "contrast": ("contrast", inputs.contrast),
+        "eccentricity": ("eccentricity", inputs.eccentricity),
+        "cord_share": ("cord_share", inputs.cord_share),
+    }
+    return dict(known[name] for name in NUMBER_CHANNELS if name in spec.channels)
+
+
+def _volume_ml(inputs: CropInputs) -> float:
+    return np.count_nonzero(inputs.lesion) * inputs.volume.voxel_mm3 / 1000.0
+
+
 def lesion_crops(inputs: CropInputs, grid: GridSpec, spec: CropSpec) -> Crops:
     """Cut one window a lesion-bearing slice, at the classifiers' resolution.
 
@@ -184,10 +211,9 @@ def lesion_crops(inputs: CropInputs, grid: GridSpec, spec: CropSpec) -> Crops:
     shown = replace(grid, reference_percentile=percentile)
     image, scale = shown_stack(volume, transform, shown)
     cord = None if inputs.cord is None else to_stack(inputs.cord, transform)
-    volume_ml = np.count_nonzero(inputs.lesion) * volume.voxel_mm3 / 1000.0
     everywhere = {
         "zero": 0.0,
-        "volume": volume_level(volume_ml),
+        "volume": volume_level(_volume_ml(inputs)),
         "contrast": contrast_level(inputs.contrast),
         "eccentricity": _share_level(inputs.eccentricity, _USUAL_ECCENTRICITY),
         "cord_share": _share_level(inputs.cord_share, _USUAL_CORD_SHARE),

@@ -1,7 +1,7 @@
 """A study as results carry it: what the JSON says, and the arrays beside it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -55,6 +55,7 @@ class StoredSeries:
         mask_origin: Who drew the mask.
         mask_sha256: Hash of ``lesion_mask.nii.gz``.
         heatmaps: In cascade order.
+        told_numbers: See `SeriesResult`; empty in results of earlier versions.
     """
 
     name: str
@@ -68,6 +69,7 @@ class StoredSeries:
     mask_origin: MaskOrigin
     mask_sha256: str
     heatmaps: tuple[StoredHeatmap, ...]
+    told_numbers: Mapping[str, float | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -31,6 +31,14 @@ _MOST_LESION_ROWS = 18
 _MOST_FLAGS = 6
 _MOST_DOUBLES = 4
 _MOST_SERIES = 6
+
+# Heading and form of what classifiers are told, in order.
+_TOLD = {
+    "volume_ml": ("volume, ml", "{:.3f}"),
+    "contrast": ("brightness, cord is 1", "{:.2f}"),
+    "eccentricity": ("off the middle, edge is 1", "{:.2f}"),
+    "cord_share": ("share of cross-section", "{:.0%}"),
+}
 _ORDER = "from the patient's right to left"
 
 
@@ -234,12 +242,14 @@ def _gradcam(column: Column, content: Content) -> None:
 
 def _heat_note(case: StoredCase) -> str:
     cell_mm = max(h.cell_mm for series in case.series for h in series.heatmaps)
+    told = any(series.told_numbers for series in case.series)
+    numbers = " (they are on the next page)" if told else ""
     note = (
         "Where the evidence for the class reported came from, from 0 to 1, the "
         "strongest place of this study for that model. The picture explains the "
         "classifier, not the disease; what a model is told as a number, such as the "
-        f"lesions' volume, it cannot show. One cell of the map is {cell_mm:.1f} mm wide: "
-        "finer detail is interpolated."
+        f"lesions' volume, it cannot show{numbers}. One cell of the map is {cell_mm:.1f} "
+        "mm wide: finer detail is interpolated."
     )
     if cell_mm <= RING_MM:
         return note
@@ -294,6 +304,7 @@ def draw_measurements(painter: Painter, box: Box, content: Content) -> None:
             6.5,
             colour=GREY,
         )
+    _told_table(column, case)
     _provenance(column, case)
 
 
@@ -327,6 +338,33 @@ def _lesion_table(column: Column, case: StoredCase) -> None:
     column.paragraph(wording.length_sentence(case.lesions), 8)
     for sentence in wording.double_sentences(case.lesions)[:_MOST_DOUBLES]:
         column.paragraph(sentence, 8, most_lines=2)
+
+
+def _told_table(column: Column, case: StoredCase) -> None:
+    """Draw the numbers that classifiers see beside the image, if they see any."""
+    told = [series for series in case.series if series.told_numbers]
+    if not told:
+        return
+    names = [name for name in _TOLD if name in told[0].told_numbers]
+    column.heading(
+        "What the classifiers were told as numbers, of all lesions of a series"
+    )
+    columns = [TableColumn("series", 2.0)]
+    columns += [TableColumn(_TOLD[name][0], 1.6, is_number=True) for name in names]
+    column.table(
+        columns,
+        [
+            (
+                series.name,
+                *(_told_cell(name, series.told_numbers.get(name)) for name in names),
+            )
+            for series in told[:_MOST_SERIES]
+        ],
+    )
+
+
+def _told_cell(name: str, value: float | None) -> str:
+    return "not known" if value is None else _TOLD[name][1].format(value)
 
 
 def _lesion_row(lesion: Lesion) -> tuple[str, ...]:

@@ -234,6 +234,10 @@ def _series(
             }
             for heatmap in heatmaps
         ],
+        "told_numbers": {
+            name: None if value is None else number(value)
+            for name, value in item.told_numbers.items()
+        },
     }
 
 
@@ -333,6 +337,7 @@ def _parse_series(item: Mapping[str, Any]) -> StoredSeries:
             StoredHeatmap(**{**heatmap, "task": Task(heatmap["task"])})
             for heatmap in item["heatmaps"]
         ),
+        told_numbers=dict(item.get("told_numbers", {})),
     )
 
 

@@ -91,6 +91,22 @@ class TestNumbers:
         assert f"this study {row['lesion_count']}" in texts[2]
         assert f"this study {row['lesion_volume_ml']:.2f}" in texts[2]
 
+    def test_page_3_has_what_the_classifiers_were_told(self, tmp_path, texts):
+        told = {
+            "volume_ml": 1.2345,
+            "contrast": None,
+            "eccentricity": 0.314,
+            "cord_share": 0.617,
+        }
+        result = case_of()
+        series = replace(result.series[0], told_numbers=told)
+        made = texts_of(reader_of(tmp_path, replace(result, series=(series,))))
+
+        assert f"{series.volume.name} 1.234 not known 0.31 62%" in made[2]
+        assert "(they are on the next page)" in made[1]
+        assert all("told as numbers" not in text for text in texts)
+        assert "next page" not in texts[1]
+
     def test_page_3_has_the_provenance(self, folder, texts):
         stored = read_case(folder)
         made = stored.provenance

@@ -141,6 +141,22 @@ class TestParseCase:
             expected = SCORES[diagnosis][list(Task).index(task)]
             assert stage.positive_probability == pytest.approx(expected, abs=1e-6)
 
+    def test_gives_back_what_the_classifiers_were_told(self):
+        told = {"volume_ml": 1.25, "contrast": None, "cord_share": 0.61}
+        result = case_of()
+        series = replace(result.series[0], told_numbers=told)
+        record = case_record(
+            replace(result, series=(series,)),
+            {series.volume.name: "ef" * 32},
+            {series.volume.name: ()},
+        )
+        jsonschema.validate(record, json_schema())
+        assert parse_case(record).series[0].told_numbers == told
+
+        del record["series"][0]["told_numbers"]  # as in older results
+        jsonschema.validate(record, json_schema())
+        assert parse_case(record).series[0].told_numbers == {}
+
     def test_keeps_the_affine_exactly(self):
         result = case_of(degrees=(3.0, 14.0, -27.0))
         stored = parse_case(
