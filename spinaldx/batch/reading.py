@@ -8,7 +8,13 @@ from spinaldx.batch.folders import clear_leftovers
 from spinaldx.batch.outcome import StudyOutcome
 from spinaldx.batch.planning import PlannedStudy
 from spinaldx.batch.pseudonyms import hide_names
-from spinaldx.batch.resume import find_masks, keep_as_is, read_stored, resume_key
+from spinaldx.batch.resume import (
+    find_masks,
+    keep_as_is,
+    keep_edits,
+    read_stored,
+    resume_key,
+)
 from spinaldx.batch.settings import BatchSettings
 from spinaldx.cascade import check_mask_names
 from spinaldx.records import Mask, Volume
@@ -76,8 +82,14 @@ def _decide(
 ) -> tuple[str, StudyOutcome | None]:
     folder = settings.out / study.name
     clear_leftovers(folder)
-    key = resume_key(study.source, study.name, settings)
     stored = read_stored(folder, report=settings.report)
+    try:
+        key = resume_key(study.source, study.name, settings)
+    except Exception:
+        # What cannot be read now may be readable tomorrow; edits would be lost today.
+        if stored and (kept := keep_edits(stored, settings)):
+            return "", kept
+        raise
     return key, keep_as_is(stored, key, settings)
 
 

@@ -153,10 +153,18 @@ def keep_as_is(
     is_retried = settings.retry_failed and stored.outcome.outcome.is_failure
     if stored.resume_key == key and stored.is_whole and not is_retried:
         return stored.outcome
-    return _keep_edits(stored, settings)
+    return keep_edits(stored, settings)
 
 
-def _keep_edits(stored: Stored, settings: BatchSettings) -> StudyOutcome | None:
+def keep_edits(stored: Stored, settings: BatchSettings) -> StudyOutcome | None:
+    """Return why a study is left as it is: a mask edited in place would be lost.
+
+    Returns:
+        A failure that changes no file; None where nothing was edited, or edits are
+        given up.
+    """
+    if settings.overwrite:
+        return None
     from spinaldx.report.results import LESION_MASK  # noqa: PLC0415 - as above
 
     name = stored.outcome.study

@@ -5,6 +5,7 @@ import pytest
 from batch_cases import settings_for, write_study
 from phantoms import fake_bundle, spine_phantom
 
+from spinaldx.batch.outcome import Outcome
 from spinaldx.batch.resume import find_masks, resume_key
 from spinaldx.cascade import CascadeOptions
 from spinaldx.errors import UnreadableFileError
@@ -150,6 +151,15 @@ class TestEditedMasks:
         assert edited.read_bytes() == b"edited"
         assert found.studies[0].exit_code == 8
         assert "--masks" in found.studies[0].hint
+
+    @pytest.mark.parametrize("overwrite", [False, True])
+    def test_nor_to_an_input_that_cannot_be_read(self, run, studies, edited, overwrite):
+        studies[0].nifti[0].path.unlink()
+        found = run(studies, overwrite=overwrite)
+
+        assert found.studies[0].outcome is Outcome.FAILED
+        assert ("edited in place" in found.studies[0].message) != overwrite
+        assert edited.exists() != overwrite
 
     def test_they_do_no_harm_to_a_run_that_changes_nothing(self, run, studies, edited):
         assert outcomes(run(studies)) == KEPT
