@@ -64,7 +64,8 @@ def without_fluid(
     for number in range(1, int(labels.max(initial=0)) + 1):
         lesion = numbers == number
         central = lesion & (away <= options.most_central)
-        if np.count_nonzero(central) * even.voxel_mm3 < options.least_volume_mm3:
+        central_mm3 = np.count_nonzero(central) * even.voxel_mm3
+        if not central_mm3 or central_mm3 < options.least_volume_mm3:
             continue
         brighter = np.quantile(values[central], options.quantile) - 1
         if brighter <= 0:

@@ -88,6 +88,16 @@ def test_where_the_middle_shows_too_little_nothing_is_taken():
     ]
 
 
+def test_nor_where_it_shows_nothing_whatever_the_limit():
+    # All of the mark lies between the middle and the side.
+    labels = marked((slice(3, 4), *MARK[1:]))
+    inside = left(
+        scan([1.0, 1.0, 1.0, 1.5, 1.0]), labels, least_volume_mm3=0.0, most_central=0.4
+    )
+
+    assert inside.sum() == 40
+
+
 def test_nor_where_it_is_no_brighter_than_the_cord():
     assert slices(left(scan([3.0, 1.0, 0.9, 1.0, 3.0]))) == [True] * 5
 
