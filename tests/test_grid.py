@@ -449,6 +449,9 @@ class TestLesionCrops:
         volume_ml = 48 * inputs.volume.voxel_mm3 / 1000
         assert told == {"volume_ml": volume_ml, "eccentricity": None, "cord_share": 0.4}
         assert told_numbers(inputs, SPEC) == {}
+        beyond = replace(inputs, contrast=7.3, eccentricity=1.07)
+        both = replace(SPEC, channels=("contrast", "eccentricity"))
+        assert told_numbers(beyond, both) == {"contrast": 5.0, "eccentricity": 1.0}
         empty = replace(inputs, lesion=np.zeros(SHAPE, np.uint8))
         assert told_numbers(empty, spec) == {}
 

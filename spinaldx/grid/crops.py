@@ -138,13 +138,18 @@ def contrast_level(ratio: float | None) -> float:
 
     A coil's shading changes what a window shows, and not this number.
     """
-    known = _USUAL_RATIO if ratio is None else ratio
-    return float(np.log(np.clip(known, _LEAST_RATIO, _LARGEST_RATIO)))
+    known = _bounded(ratio, _LEAST_RATIO, _LARGEST_RATIO)
+    return float(np.log(_USUAL_RATIO if known is None else known))
 
 
 def _share_level(share: float | None, usual: float) -> float:
     """Return a number that has a range of its own as classifiers see it, 0 to 1."""
-    return float(np.clip(usual if share is None else share, 0.0, 1.0))
+    known = _bounded(share, 0.0, 1.0)
+    return usual if known is None else known
+
+
+def _bounded(value: float | None, least: float, most: float) -> float | None:
+    return None if value is None else float(np.clip(value, least, most))
 
 
 def told_numbers(inputs: CropInputs, spec: CropSpec) -> dict[str, float | None]:
@@ -156,16 +161,19 @@ def told_numbers(inputs: CropInputs, spec: CropSpec) -> dict[str, float | None]:
 
     Returns:
         ``volume_ml``, ``contrast``, ``eccentricity`` and ``cord_share``, see
-        `CropInputs`; None where nobody can say and a usual value is told instead.
-        Empty without lesions.
+        `CropInputs`, within the bounds of what is told; None where nobody can say
+        and a usual value is told instead. Empty without lesions.
     """
     if not inputs.lesion.any():
         return {}
     known = {
         "volume": ("volume_ml", _volume_ml(inputs)),
-        "contrast": ("contrast", inputs.contrast),
-        "eccentricity": ("eccentricity", inputs.eccentricity),
-        "cord_share": ("cord_share", inputs.cord_share),
+        "contrast": (
+            "contrast",
+            _bounded(inputs.contrast, _LEAST_RATIO, _LARGEST_RATIO),
+        ),
+        "eccentricity": ("eccentricity", _bounded(inputs.eccentricity, 0.0, 1.0)),
+        "cord_share": ("cord_share", _bounded(inputs.cord_share, 0.0, 1.0)),
     }
     return dict(known[name] for name in NUMBER_CHANNELS if name in spec.channels)
 
