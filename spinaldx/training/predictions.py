@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from spinaldx.grid import CropSpec, GridSpec, lesion_crops
 from spinaldx.models.specs import MultiResUNetSpec
-from spinaldx.records import Disease, Volume
+from spinaldx.records import Disease, Mask, MaskOrigin, Volume
 from spinaldx.stages.cord import MainCord
-from spinaldx.stages.lesions import LesionOptions
+from spinaldx.stages.lesions import LesionOptions, number_lesions
 from spinaldx.stages.marking import (
     MARKING_VERSION,
     crop_inputs,
@@ -83,6 +83,16 @@ def score_choices(patient: Patient, segmenter: Segmenter) -> list[float]:
     return [patient_score(*row) for row in counts]
 
 
+def _numbered(series: LoadedSeries) -> NDArray[np.uint8]:
+    """Number a person's lesions as the cascade does, (I, J, K) uint8.
+
+    As one lesion two plaques on either side of the cord would lie in its middle.
+    """
+    volume = series.volume
+    mask = Mask(series.lesion, volume.affine_ras, MaskOrigin.PERSON)
+    return number_lesions(mask, volume).labels
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class CropMaker:
     """Cuts the classifiers' crops of a patient and keeps them on disk.
@@ -121,9 +131,10 @@ class CropMaker:
         segmentation = self.segmenter.segment(volume)
         cord = find_cord(segmentation, volume)
         for kind, key in keys.items():
-            lesion = series.lesion
             if kind == _PREDICTED:
                 lesion = mark(segmentation, volume, self.choice, cord)
+            else:
+                lesion = _numbered(series)
             inputs = crop_inputs(volume, lesion, segmentation, cord, self.crop)
             crops = lesion_crops(inputs, self.segmenter.grid, self.crop).pixels
             self.cache.store_arrays(key, {_CROPS: crops.astype(np.float16)})

@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from phantoms import FakeNetworks
@@ -7,6 +8,7 @@ from phantoms import FakeNetworks
 from spinaldx.grid import CropSpec, GridSpec
 from spinaldx.models.specs import MultiResUNetSpec
 from spinaldx.records import Disease, Task
+from spinaldx.stages.marking import crop_inputs
 from spinaldx.study import read_cases
 from spinaldx.training import predictions
 from spinaldx.training.cache import SeriesCache
@@ -77,6 +79,31 @@ class TestCropMaker:
 
         assert made.truth
         assert made.predicted == ()
+
+    def test_true_lesions_are_told_apart_as_in_the_cascade(
+        self, maker, patients, monkeypatch
+    ):
+        # Two plaques: as one lesion they would lie in the middle between them.
+        (row,) = patients[0].rows
+        series = predictions.read_series(row)
+        lesion = np.zeros_like(series.lesion)
+        lesion[2, 10:14, 28:31] = 1
+        lesion[2, 40:44, 33:36] = 1
+        two = replace(series, lesion=lesion)
+        seen = []
+        monkeypatch.setattr(predictions, "read_series", lambda _: two)
+        monkeypatch.setattr(
+            predictions,
+            "crop_inputs",
+            lambda volume, labels, *rest: (
+                seen.append(labels) or crop_inputs(volume, labels, *rest)
+            ),
+        )
+        maker.make(patients[0], predicted=False)
+
+        (labels,) = seen
+        assert np.array_equal(labels > 0, lesion > 0)
+        assert {labels[2, 12, 29], labels[2, 42, 34]} == {1, 2}
 
     def test_true_masks_alone_when_asked(self, maker, patients):
         made = maker.make(patients[0], predicted=False)
