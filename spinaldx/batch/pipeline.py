@@ -30,6 +30,9 @@ _log = logging.getLogger(__name__)
 
 Callback = Callable[[Progress], None]
 
+# Of device and precision: whatever is there will do.
+_AUTOMATIC = ("auto", "auto")
+
 # The table of all studies is made anew at most this often, and at the end.
 _TABLE_EVERY_S = 30.0
 
@@ -128,6 +131,11 @@ class _Run:
                 writing = writer.submit(self._finish, index, finished)
             if writing is not None:
                 writing.result()
+            asked = self._settings.device, self._settings.precision
+            if self._plan.studies and asked != _AUTOMATIC:
+                # Nothing was due, but what was asked for may not be there, or the
+                # results may be of another precision.
+                self._open()
         finally:
             # After an error or an interrupt nothing new is begun.
             reader.shutdown(wait=False, cancel_futures=True)

@@ -5,7 +5,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from spinaldx.batch.folders import clear_leftovers
-from spinaldx.batch.outcome import StudyOutcome
+from spinaldx.batch.outcome import Outcome, StudyOutcome
 from spinaldx.batch.planning import PlannedStudy
 from spinaldx.batch.pseudonyms import hide_names
 from spinaldx.batch.resume import (
@@ -17,6 +17,7 @@ from spinaldx.batch.resume import (
 )
 from spinaldx.batch.settings import BatchSettings
 from spinaldx.cascade import check_mask_names
+from spinaldx.errors import SpinalDxError
 from spinaldx.records import Mask, Volume
 from spinaldx.study import load_study, read_mask
 
@@ -67,7 +68,13 @@ def read_study(
         volumes = load_study(study.source, series=settings.series)
         if settings.pseudonyms:
             volumes = hide_names(volumes, study.source)
-        masks = _read_masks(study, volumes, settings)
+        try:
+            masks = _read_masks(study, volumes, settings)
+        except SpinalDxError as error:
+            kept = _keep_result(study, error, settings)
+            if kept is None:
+                raise
+            return ReadStudy(study, key, kept=kept)
     except Exception as error:  # noqa: BLE001 - one broken study stops no other
         return ReadStudy(study, key, error=error, seconds=time.monotonic() - start)
     finally:
@@ -91,6 +98,18 @@ def _decide(
             return "", kept
         raise
     return key, keep_as_is(stored, key, settings)
+
+
+def _keep_result(
+    study: PlannedStudy, error: SpinalDxError, settings: BatchSettings
+) -> StudyOutcome | None:
+    """Keep what an earlier run computed: a faulty mask is no reason to lose it."""
+    stored = read_stored(settings.out / study.name, report=False)
+    if stored is None or stored.provenance is None:
+        return None
+    hint = f"{error.hint} The earlier result of the study stays.".strip()
+    code = error.exit_code
+    return StudyOutcome(study.name, Outcome.FAILED, code, error.message, hint)
 
 
 def _read_masks(

@@ -168,15 +168,17 @@ def keep_edits(stored: Stored, settings: BatchSettings) -> StudyOutcome | None:
     from spinaldx.report.results import LESION_MASK  # noqa: PLC0415 - as above
 
     name = stored.outcome.study
+    given = _hashes(find_masks(settings.masks, name))
     for series, written in stored.mask_sha256.items():
         mask = settings.out / name / series / LESION_MASK
-        if mask.is_file() and sha256_of(mask) != written:
+        found = sha256_of(mask) if mask.is_file() else written
+        if found not in (written, given.get(series)):
             return StudyOutcome(
                 study=name,
                 outcome=Outcome.FAILED,
                 exit_code=OutputError.exit_code,
                 message=f"The mask of {series} was edited in place and would be lost.",
-                hint=f"Move it to {series}.nii.gz in a folder for --masks, "
+                hint=f"Copy it to {name}/{series}.nii.gz in a folder for --masks, "
                 "or give up the edits with --overwrite.",
             )
     return None

@@ -93,5 +93,5 @@ def _write_failure(
     else:
         code = 1
         message = f"Internal error, {type(error).__name__}: a bug in spinaldx."
-        hint = "Run it again with -v and report what it says."
+        hint = "Run it again with --retry-failed -vv and report what it says."
     return StudyOutcome(name, Outcome.FAILED, code, message, hint)

@@ -27,7 +27,7 @@ def predict(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Masks drawn by a person, DIR/<study>/<series>.nii.gz; an empty "
+            help="Masks drawn by a person, DIR/STUDY/SERIES.nii.gz; an empty "
             "mask means no lesion.",
         ),
     ] = None,
@@ -203,7 +203,7 @@ def _raise_for(outcome: "BatchOutcome") -> None:
         error.exit_code = only.exit_code
         raise error
     message = f"{len(failures)} of {len(outcome.studies)} studies failed."
-    hint = "studies.csv gives the reasons; --retry-failed runs them again."
+    hint = "The lines above give the reasons; --retry-failed runs failed ones again."
     if len(failures) == len(outcome.studies):
         raise AllStudiesFailedError(message, hint=hint)
     raise SomeStudiesFailedError(message, hint=hint)

@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from spinaldx.cli import console, options, progress
-from spinaldx.errors import AllStudiesFailedError, SomeStudiesFailedError
+from spinaldx.errors import (
+    AllStudiesFailedError,
+    SomeStudiesFailedError,
+    UsageError,
+)
 
 if TYPE_CHECKING:
     from spinaldx.report.rebuild import RebuildOutcome
@@ -61,6 +65,9 @@ def report(
     from spinaldx.report.pictures import FigureFormat  # noqa: PLC0415
 
     if cohort:
+        if study or figures or patient_header:
+            message = "--cohort takes no --study, --figures or --patient-header."
+            raise UsageError(message, hint="It is one summary of the whole folder.")
         path = write_cohort(out, tuple(inputs or ()))
         console.note(f"Wrote {path}.", quiet=quiet)
         return

@@ -237,6 +237,10 @@ def _claim(out: Path, seed: int, file_format: str, patients: int) -> None:
         if not fits:
             message = f"{out} holds something else than this cohort."
             raise UsageError(message, hint="Choose a new folder.")
+        if found and found.get("patients", 0) > patients:
+            message = f"{out} holds {found['patients']} patients of this cohort."
+            hint = "Choose a new folder, or ask for at least as many."
+            raise UsageError(message, hint=hint)
         # A table of an earlier run must not outlive the files it names.
         (out / _TABLE).unlink(missing_ok=True)
     except (OSError, ValueError) as error:

@@ -120,7 +120,8 @@ def fine_tune(request: Request, watcher: Watcher) -> Outcome:
     options = request.options
     start = find_start(options, user_store=request.user_store)
     identity = _identity(request)
-    _claim(request.work, identity, resume=request.resume)
+    if not _claim(request.work, identity, resume=request.resume) and request.resume:
+        watcher.note(f"{request.work} holds no earlier run: this is a new one.")
     machine = set_up_machine(options.compute)
     cache = SeriesCache(request.cache or request.work / "cache")
     reader = CachingReader(cache, start.grid)
@@ -140,8 +141,10 @@ def fine_tune(request: Request, watcher: Watcher) -> Outcome:
     candidate = write_bundle(bundle, arrays, request.work / "candidate")
     verdict = _judge(candidate, start, cohort, machine, request, watcher)
     facts = _run_facts(identity, start, cohort, machine, learned, verdict)
-    bundle = dataclasses.replace(bundle, metrics=collect_metrics(facts))
-    _write_curves(request, learned)
+    learned_from = {"learned_from": request.facts.training_data}
+    metrics = collect_metrics(facts) | learned_from
+    bundle = dataclasses.replace(bundle, metrics=metrics)
+    _write_curves(request, learned, is_simulated=bundle.info.is_simulated)
     written = write_bundle(bundle, arrays, request.out, card=write_card(bundle, facts))
     return Outcome(written, verdict)
 
@@ -166,7 +169,7 @@ def describe_bundle(start: Start, learned: Learned, facts: BundleFacts) -> Bundl
         version=facts.version,
         licence=facts.licence,
         intended_use="Research use only. Not a medical device.",
-        training_data=facts.training_data,
+        training_data=_training_data(start, learned, facts),
         ethics=facts.ethics,
         segmentation=SegmentationPart(
             network=start.segmentation,
@@ -186,6 +189,15 @@ def describe_bundle(start: Start, learned: Learned, facts: BundleFacts) -> Bundl
         },
         crop=start.crop,
     )
+
+
+def _training_data(start: Start, learned: Learned, facts: BundleFacts) -> str:
+    """Say that weights come from simulation while any network does untouched."""
+    old = start.bundle
+    is_kept = set(learned.tensors) - set(learned.trained)
+    if is_kept and old is not None and old.info.is_simulated:
+        return old.training_data
+    return facts.training_data
 
 
 def _judge(
@@ -235,11 +247,10 @@ def _run_facts(
     )
 
 
-def _write_curves(request: Request, learned: Learned) -> None:
+def _write_curves(request: Request, learned: Learned, *, is_simulated: bool) -> None:
     histories = {part: one.history for part, one in learned.trained.items()}
     rows = [row for history in histories.values() for row in history]
     write_history(request.out / "history.csv", rows)
-    is_simulated = request.facts.training_data == "simulated"
     notice = _SIMULATED_NOTICE if is_simulated else ""
     write_bytes(request.out / "curves.png", draw_curves(histories, notice=notice))
 
@@ -275,10 +286,18 @@ def _identity(request: Request) -> dict[str, Any]:
     return plain
 
 
-def _claim(work: Path, identity: Mapping[str, Any], *, resume: bool) -> None:
-    """Take a work folder, or go on in it when it holds the same run."""
+def _claim(work: Path, identity: Mapping[str, Any], *, resume: bool) -> bool:
+    """Take a work folder, or go on in it when it holds the same run.
+
+    Returns:
+        Whether there was an earlier run.
+
+    Raises:
+        UsageError: If it is another run, or it is not to be gone on with.
+    """
     path = work / _RUN
-    if path.exists():
+    is_known = path.exists()
+    if is_known:
         same = json.loads(path.read_text(encoding="utf-8")) == identity
         if not resume or not same:
             what = "a run of other options or data" if resume else "an earlier run"
@@ -286,3 +305,4 @@ def _claim(work: Path, identity: Mapping[str, Any], *, resume: bool) -> None:
             hint = "Use --resume with the same options, or remove the folder."
             raise UsageError(message, hint=hint)
     write_json(path, identity)
+    return is_known

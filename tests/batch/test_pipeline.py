@@ -95,6 +95,21 @@ class TestRun:
         assert found.exit_code == 0
         assert opened == []
 
+    @pytest.mark.parametrize(
+        ("changes", "times"),
+        [({}, 0), ({"device": "cuda"}, 1), ({"precision": "bf16"}, 1)],
+    )
+    def test_what_is_asked_for_is_looked_at_although_nothing_is_due(
+        self, run, studies, opened, changes, times
+    ):
+        run(studies[:1])
+        opened.clear()
+        found = run(studies[:1], **changes)
+
+        assert [item.outcome for item in found.studies] == [Outcome.UNCHANGED]
+        assert len(opened) == times
+        assert ("in fp32" in "".join(found.warnings)) == ("precision" in changes)
+
     def test_shards_fill_one_folder(self, run, studies, out, tmp_path):
         run(studies)
         out.rename(tmp_path / "whole")
@@ -361,6 +376,19 @@ class TestPersonMasks:
 
         assert "zoe" in found.warnings[0]
         assert "zoe" in caplog.text
+
+    def test_a_faulty_mask_leaves_the_earlier_result(self, run, studies, out, tmp_path):
+        masks = tmp_path / "masks"
+        run(studies[:1])
+        before = digests(out / "ada")
+        self.draw(masks, "ada", np.zeros((4, 64, 32)))
+        (found,) = run(studies[:1], masks=masks).studies
+
+        assert found.outcome is Outcome.FAILED
+        assert found.exit_code == 3
+        assert "does not fit" in found.message
+        assert found.hint.endswith("The earlier result of the study stays.")
+        assert digests(out / "ada") == before
 
     @pytest.mark.parametrize("rows", [64, 48])
     def test_a_mask_of_no_series_fails_the_study(self, run, studies, tmp_path, rows):

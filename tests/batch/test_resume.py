@@ -1,9 +1,11 @@
 import json
 from dataclasses import replace
 
+import nibabel
+import numpy as np
 import pytest
 from batch_cases import settings_for, write_study
-from phantoms import fake_bundle, spine_phantom
+from phantoms import affine_of, fake_bundle, spine_phantom
 
 from spinaldx.batch.outcome import Outcome
 from spinaldx.batch.resume import find_masks, resume_key
@@ -160,6 +162,18 @@ class TestEditedMasks:
         assert found.studies[0].outcome is Outcome.FAILED
         assert ("edited in place" in found.studies[0].message) != overwrite
         assert edited.exists() != overwrite
+
+    def test_given_as_a_mask_they_are_not_lost(self, run, studies, edited, tmp_path):
+        given = tmp_path / "masks/ada/t2w.nii.gz"
+        given.parent.mkdir(parents=True)
+        inside = np.zeros((5, 64, 32), np.uint8)
+        affine = affine_of(inside.shape, (3.0, 1.0, 1.0))
+        nibabel.save(nibabel.Nifti1Image(inside, affine), given)
+        edited.write_bytes(given.read_bytes())
+        found = run(studies[:1], masks=tmp_path / "masks")
+
+        assert outcomes(found) == {"ada": "complete"}
+        assert found.studies[0].answer == "no_lesion"
 
     def test_they_do_no_harm_to_a_run_that_changes_nothing(self, run, studies, edited):
         assert outcomes(run(studies)) == KEPT

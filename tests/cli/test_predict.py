@@ -158,6 +158,11 @@ class TestReport:
         assert (results / "cohort.pdf").exists()
         assert list((results / "good" / "figures").glob("*.svg"))
 
+    def test_a_summary_of_all_takes_no_options_for_one(self, results, capsys):
+        for more in (["--study", "good"], ["--figures", "svg"], ["--patient-header"]):
+            assert run(["report", str(results), "--cohort", *more]) == 2
+            assert "--cohort takes no --study" in capsys.readouterr().err
+
     def test_says_what_is_lacking(self, studies, tiny_bundle, tmp_path, capsys):
         out = tmp_path / "out"
         run(predicting(studies / "good", out, tiny_bundle, "--no-report"))

@@ -81,6 +81,13 @@ class TestPublish:
             publish_bundle(bundle, "lab/new", options)
         assert hub.requests == []
 
+    def test_nor_where_a_part_of_the_weights_has_met_them(self, folder, options):
+        told = {"learned_from": "patients"}
+        bundle = replace(describe(folder, training_data="simulated"), metrics=told)
+
+        with pytest.raises(IncompatibleWeightsError, match="nothing of ethics"):
+            publish_bundle(replace(bundle, ethics=""), "lab/new", options)
+
     def test_accepts_patients_with_one(self, folder, options):
         bundle = describe(folder, training_data="patients", ethics="Approved, no. 7.")
 

@@ -213,6 +213,14 @@ class TestResume:
             cohort.simulate_cohort(tmp_path, patients=1, seed=4)
         assert table.exists()
 
+    def test_refuses_to_become_a_smaller_cohort(self, tmp_path):
+        table = cohort.simulate_cohort(tmp_path, patients=2, seed=3)
+
+        with pytest.raises(UsageError, match="holds 2 patients") as caught:
+            cohort.simulate_cohort(tmp_path, patients=1, seed=3)
+        assert "at least as many" in caught.value.hint
+        assert len(rows_of(table)) >= 2
+
     def test_refuses_a_folder_that_holds_something(self, tmp_path):
         (tmp_path / "thesis.txt").write_text("mine")
 

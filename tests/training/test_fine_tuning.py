@@ -120,6 +120,27 @@ class TestStages:
         assert bundle.segmentation == old.segmentation
         assert set(bundle.metrics["training"]) == {task.value for task in Task}
 
+    @pytest.mark.parametrize(
+        ("stage", "said"),
+        [(Stage.CLASSIFICATION, "simulated"), (Stage.ALL, "patients")],
+    )
+    def test_weights_are_simulation_s_while_any_network_is(
+        self, cohort, finished, tmp_path, stage, said
+    ):
+        request = tiny_request(
+            cohort,
+            tmp_path / "out",
+            stage=stage,
+            init=str(finished[0].out),
+            budget=Budget(epochs=0.1),
+        )
+        facts = replace(request.facts, training_data="patients", ethics="Approved.")
+        bundle = fine_tune(replace(request, facts=facts), Listener()).bundle
+
+        assert bundle.training_data == said
+        assert bundle.metrics["learned_from"] == "patients"
+        assert bundle.ethics == "Approved."
+
     def test_true_masks_and_an_own_learning_rate(self, cohort, finished, tmp_path):
         request = tiny_request(
             cohort,
@@ -179,6 +200,13 @@ class TestResume:
         fine_tune(replace(request, options=options, resume=True), Listener())
 
         assert [(request.out / name).read_bytes() for name in FILES] == before
+
+    def test_with_nothing_to_resume_says_so(self, cohort, tmp_path):
+        listener = Listener()
+        request = tiny_request(cohort, tmp_path / "out", budget=Budget(epochs=0.1))
+        fine_tune(replace(request, resume=True), listener)
+
+        assert "holds no earlier run" in listener.notes[0]
 
     def test_an_earlier_run_is_not_overwritten(self, finished):
         with pytest.raises(UsageError, match="an earlier run"):
