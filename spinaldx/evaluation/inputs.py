@@ -82,7 +82,7 @@ def _patient(case: str, rows: Sequence[CaseRow]) -> Patient:
         split=first("split"),
         location=first("location"),
         difficult=first("difficult"),
-        raters=tuple(answer for _, answer in rows[0].raters),
+        raters=rows[0].raters,
         images=tuple(TrueImage(_series_names(row), row.mask) for row in rows),
     )
 

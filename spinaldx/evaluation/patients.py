@@ -92,7 +92,8 @@ class Patient:
         split: ``train``, ``val``, ``test`` or as given; empty when not.
         location: Region of the lesion; empty when not given.
         difficult: Whether marked as difficult; None when no column says so.
-        raters: Answers of the readers in the order of their columns.
+        raters: Column and answer of each reader in the order of the table; an answer
+            is empty where none was given.
         images: Images of the patient.
     """
 
@@ -104,7 +105,7 @@ class Patient:
     split: str = ""
     location: str = ""
     difficult: bool | None = None
-    raters: tuple[str, ...] = ()
+    raters: tuple[tuple[str, str], ...] = ()
     images: tuple[TrueImage, ...] = ()
 
 
@@ -154,7 +155,7 @@ def difficult_patients(patients: Sequence[Patient]) -> BoolArray | None:
     """
     if any(patient.difficult is not None for patient in patients):
         return np.array([bool(patient.difficult) for patient in patients], bool)
-    answers = [{answer for answer in item.raters if answer} for item in patients]
+    answers = [{answer for _, answer in item.raters if answer} for item in patients]
     if not any(len(item.raters) >= 2 for item in patients):
         return None
     return np.array([len(given) > 1 for given in answers], bool)

@@ -38,7 +38,7 @@ class Reader:
     """One reader of the truth table.
 
     Attributes:
-        name: Column, such as ``rater1``.
+        name: Column of the table, such as ``rater1``.
         answers: The reader's answers to all patients, as arrays.
         has_read: Whether the reader answered for each patient, (N,).
     """
@@ -49,16 +49,16 @@ class Reader:
 
 
 def find_readers(patients: Sequence[Patient], scored: Scored) -> tuple[Reader, ...]:
-    """Readers who answered for at least one labelled patient."""
-    count = max((len(patient.raters) for patient in patients), default=0)
+    """Readers who answered for at least one labelled patient, in the table's order."""
+    columns = dict.fromkeys(name for item in patients for name, _ in item.raters)
     readers = []
-    for place in range(count):
-        answers = [_answer(patient, place) for patient in patients]
+    for name in columns:
+        answers = [dict(patient.raters).get(name, "") for patient in patients]
         has_read = np.array([bool(answer) for answer in answers])
         codes = np.array([_CODES[answer] for answer in answers], dtype=np.int8)
         if (has_read & scored.is_labelled).any():
             as_scored = answers_as_scored(scored.cases, scored.truth, codes)
-            readers.append(Reader(f"rater{place + 1}", as_scored, has_read))
+            readers.append(Reader(name, as_scored, has_read))
     return tuple(readers)
 
 
@@ -165,7 +165,3 @@ def _pair(scored: Scored, reader: Reader, task: Task, mode: Mode) -> _Pair:
     program = ask(scored.take(reader.has_read), task, mode)
     given = ask(reader.answers.take(reader.has_read), task, Mode.END_TO_END)
     return _Pair(task, program.correct, given.correct)
-
-
-def _answer(patient: Patient, place: int) -> str:
-    return patient.raters[place] if place < len(patient.raters) else ""

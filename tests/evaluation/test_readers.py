@@ -8,6 +8,7 @@ from spinaldx.evaluation.readers import (
     reader_comparison_table,
     reader_table,
 )
+from spinaldx.evaluation.scored import ANSWER_NAMES
 
 
 @pytest.fixture(scope="module")
@@ -80,3 +81,22 @@ def test_readers_of_the_same_patients_share_the_program_rows(tmp_path):
     table = reader_table(scored, find_readers(cohort.patients, scored))
 
     assert rows_of(table, "program, patients of rater1, rater2")
+
+
+def test_readers_bear_the_names_of_their_columns_in_any_order(tmp_path):
+    truth = {"rater3": "ms", "rater1": "nmosd"}
+    cohort = cohort_of(tmp_path, [Case("a", "ms", scores_for(2), truth=truth)])
+
+    readers = find_readers(cohort.patients, to_scored(cohort))
+
+    given = {reader.name: ANSWER_NAMES[reader.answers.answer[0]] for reader in readers}
+    assert given == {"rater3": "ms", "rater1": "nmosd"}
+
+
+def test_an_empty_column_names_no_reader(tmp_path):
+    truth = {"rater1": "", "rater2": "ms"}
+    cohort = cohort_of(tmp_path, [Case("a", "ms", scores_for(2), truth=truth)])
+
+    (reader,) = find_readers(cohort.patients, to_scored(cohort))
+
+    assert reader.name == "rater2"
