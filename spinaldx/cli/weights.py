@@ -265,8 +265,8 @@ def publish(
 ) -> None:
     """Put a bundle on a model hub, private unless told otherwise.
 
-    The metadata that hubs read are put on top of DIR/README.md. Printed is the
-    manifest entry by which others can pin what was published.
+    The card goes there with the metadata that hubs read on top; DIR stays as it is.
+    Printed is the manifest entry by which others can pin what was published.
 
     Example: `spinaldx weights publish my-bundle --repo lab/spine-weights`
     """

@@ -1,9 +1,10 @@
 """Put a bundle on a model hub, with a card that the hub understands."""
 
+import hashlib
 import io
 import re
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from huggingface_hub import CommitOperationAdd, HfApi, ModelCardData
@@ -23,6 +24,7 @@ from spinaldx.models.hub_download import Received
 from spinaldx.models.hub_offer import list_files
 from spinaldx.models.hub_session import HubSession, ask, open_hub
 from spinaldx.models.manifest import (
+    FileEntry,
     HubSource,
     Manifest,
     ManifestEntry,
@@ -64,19 +66,42 @@ class Published:
     is_private: bool
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Sent:
+    """What goes to the hub: the files of a bundle's folder, but another card."""
+
+    bundle: Bundle
+    card: bytes
+
+    def files(self) -> dict[str, Path | bytes]:
+        """Return each file by name: its place here, or its bytes."""
+        names = bundle_files(self.bundle)
+        places = {name: self.bundle.folder / name for name in names}
+        return {**places, CARD_NAME: self.card}
+
+    def describe(self, source: HubSource) -> ManifestEntry:
+        """Make the manifest entry of what was sent."""
+        entry = describe_bundle(self.bundle, source)
+        card = FileEntry(hashlib.sha256(self.card).hexdigest(), len(self.card))
+        return replace(entry, files={**entry.files, CARD_NAME: card})
+
+
 def publish_bundle(
     bundle: Bundle, repo_id: str, options: HubOptions, *, public: bool = False
 ) -> Published:
     """Upload a bundle and its card in one commit, and tag it with its version.
 
-    The card in the bundle's folder gets the hub's metadata on top, so that what lies
-    here and there is the same.
+    The card goes there with the hub's metadata on top. Nothing here is changed: the
+    bundle may lie in a store, which pins every byte.
 
     Args:
         bundle: From `load_bundle`.
         repo_id: ``ORG/NAME``; made when missing.
         options: How to reach the hub.
         public: Whether everybody may read it.
+
+    Returns:
+        Where it is now; the entry pins the files as they were sent.
 
     Raises:
         UsageError: If name or version cannot be a repository or a tag.
@@ -87,21 +112,21 @@ def publish_bundle(
         ChecksumError: If the hub says that it got other bytes.
     """
     _check_publishable(bundle, repo_id)
-    _write_card(bundle)
+    sent = _Sent(bundle, _card(bundle))
     tag = f"v{bundle.version}"
     what = f"{repo_id}@{tag}"
     with open_hub(options, what) as (api, session):
         is_private = _make_repository(api, session, repo_id, public=public)
         _check_tag_is_free(api, session, repo_id, tag)
-        commit = ask(session, lambda: _upload(api, bundle, repo_id), writes=True)
+        commit = ask(session, lambda: _upload(api, sent, repo_id), writes=True)
         source = HubSource(repo_id, commit)
-        _check_upload(api, session, source, bundle)
+        _check_upload(api, session, source, sent)
         ask(
             session,
             lambda: api.create_tag(repo_id, tag=tag, revision=commit),
             writes=True,
         )
-    return Published(source, tag, describe_bundle(bundle, source), is_private)
+    return Published(source, tag, sent.describe(source), is_private)
 
 
 def add_to_manifest(path: Path, name: str, entry: ManifestEntry) -> None:
@@ -147,16 +172,14 @@ def _check_publishable(bundle: Bundle, repo_id: str) -> None:
     verify_bundle(bundle)
 
 
-def _write_card(bundle: Bundle) -> None:
+def _card(bundle: Bundle) -> bytes:
     path = bundle.folder / CARD_NAME
     try:
         old = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         message = f"{bundle.folder} has no readable model card {CARD_NAME}."
         raise IncompatibleWeightsError(message, hint="Write one.") from error
-    new = card_with_metadata(bundle, old)
-    if new != old:
-        write_bytes(path, new.encode())
+    return card_with_metadata(bundle, old).encode()
 
 
 def _make_repository(
@@ -187,34 +210,31 @@ def _check_tag_is_free(api: HfApi, session: HubSession, repo_id: str, tag: str) 
         raise HubError(message, hint="Give the bundle a higher version.")
 
 
-def _upload(api: HfApi, bundle: Bundle, repo_id: str) -> str:
-    operations = [
-        CommitOperationAdd(name, bundle.folder / name) for name in bundle_files(bundle)
-    ]
+def _upload(api: HfApi, sent: _Sent, repo_id: str) -> str:
+    operations = [CommitOperationAdd(*item) for item in sent.files().items()]
     with warnings.catch_warnings():
         # Advice on cards, for people who write them by hand.
         warnings.simplefilter("ignore")
         made = api.create_commit(
             repo_id,
             operations,
-            commit_message=f"Publish {bundle.name} {bundle.version}",
+            commit_message=f"Publish {sent.bundle.name} {sent.bundle.version}",
             num_threads=1,
         )
     return made.oid
 
 
 def _check_upload(
-    api: HfApi, session: HubSession, source: HubSource, bundle: Bundle
+    api: HfApi, session: HubSession, source: HubSource, sent: _Sent
 ) -> None:
     listed = list_files(api, session, source)
-    for name in bundle_files(bundle):
-        path = bundle.folder / name
-        if name not in listed or not _is_same(path, listed[name]):
+    for name, content in sent.files().items():
+        if name not in listed or not _is_same(content, listed[name]):
             message = f"{source.repo_id} does not hold {name} as it was sent."
             raise ChecksumError(message, hint="Do not use it; publish again.")
 
 
-def _is_same(path: Path, listed: Wanted) -> bool:
+def _is_same(content: Path | bytes, listed: Wanted) -> bool:
     received = Received(io.BytesIO(), listed)
-    received.add(path.read_bytes())
+    received.add(content.read_bytes() if isinstance(content, Path) else content)
     return received.is_right

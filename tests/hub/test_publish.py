@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from hashlib import sha256
 
 import hub_faults as faults
 import nibabel as nib
@@ -19,8 +20,10 @@ from spinaldx.errors import (
     UsageError,
 )
 from spinaldx.models import hub_publish, load_bundle
+from spinaldx.models.archive import export_bundle
+from spinaldx.models.bundle_store import describe_bundle
 from spinaldx.models.hub_publish import card_with_metadata, publish_bundle
-from spinaldx.models.manifest import load_manifest
+from spinaldx.models.manifest import ArchiveSource, FileEntry, load_manifest
 from spinaldx.records import Disease
 from spinaldx.simulation.patient import PatientOptions, simulate_patient
 
@@ -36,6 +39,20 @@ def options(hub_options):
     return replace(hub_options, token="hf_right")
 
 
+def uploaded_in(repo, made):
+    """Bytes by name of what a repository got."""
+    uploaded = dict(repo.commits[made.source.commit])
+    del uploaded[".gitattributes"]
+    return uploaded
+
+
+def sent_from(folder):
+    """Bytes by name of what a bundle's folder gives, its card with metadata on top."""
+    files = files_of(folder)
+    card = card_with_metadata(load_bundle(folder), files["README.md"].decode())
+    return {**files, "README.md": card.encode()}
+
+
 def describe(folder, **changes):
     path = folder / "bundle.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
@@ -47,11 +64,37 @@ class TestPublish:
         made = publish_bundle(load_bundle(folder), "lab/new", options)
 
         repo = hub.repos["lab/new"]
-        uploaded = dict(repo.commits[made.source.commit])
-        del uploaded[".gitattributes"]
-        assert uploaded == files_of(folder)
+        assert uploaded_in(repo, made) == sent_from(folder)
         assert (repo.private, made.is_private) == (True, True)
         assert repo.tags == {made.tag: made.source.commit}
+
+    def test_changes_nothing_here(self, folder, options):
+        before = files_of(folder)
+
+        publish_bundle(load_bundle(folder), "lab/new", options)
+
+        assert files_of(folder) == before
+
+    def test_the_entry_pins_what_the_hub_holds(self, hub, folder, options):
+        made = publish_bundle(load_bundle(folder), "lab/new", options)
+
+        uploaded = uploaded_in(hub.repos["lab/new"], made)
+        assert made.entry.files == {
+            name: FileEntry(sha256(content).hexdigest(), len(content))
+            for name, content in uploaded.items()
+        }
+
+    def test_a_bundle_of_the_store_keeps_its_pins(
+        self, tiny_bundle, store, spinaldx, tmp_path
+    ):
+        entry = describe_bundle(tiny_bundle, ArchiveSource())
+        file = tmp_path / "tiny.zip"
+        export_bundle("tiny", entry, tiny_bundle.folder, file)
+        assert spinaldx("weights", "import", file)[0] == 0
+
+        code = spinaldx("weights", "publish", store / "tiny", "--repo", "lab/new")[0]
+
+        assert (code, spinaldx("weights", "verify", "tiny")[0]) == (0, 0)
 
     def test_is_public_only_when_told(self, hub, folder, options):
         publish_bundle(load_bundle(folder), "lab/new", options, public=True)
@@ -261,4 +304,4 @@ def test_the_round_trip_of_a_trained_bundle_changes_no_byte(
     assert (before[0], after[0]) == (0, 0)
     assert spinaldx("weights", "verify", "tiny")[0] == 0
     assert results_of(tmp_path / "before") == results_of(tmp_path / "after")
-    assert files_of(store / "tiny") == files_of(folder)
+    assert files_of(store / "tiny") == sent_from(folder)
