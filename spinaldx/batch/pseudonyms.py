@@ -11,6 +11,7 @@ from spinaldx.errors import OutputError, SpinalDxError
 from spinaldx.files import safe_name, write_bytes
 from spinaldx.records import QualityFlag, Volume
 from spinaldx.study import StudySource
+from spinaldx.study.nifti import stem_of
 
 _HEADER = ["pseudonym", "study"]
 
@@ -110,7 +111,9 @@ def _words(source: StudySource) -> list[str]:
     paths |= {row.t2w for row in source.rows if row.t2w is not None}
     members = {PurePosixPath(file.member) for file in source.source_files}
     for path in paths | members:
-        words |= {str(path), str(path.parent), path.name, path.name.split(".")[0]}
+        # Series are named by the stem, and messages may cut that at its dots.
+        stem = stem_of(path.name)
+        words |= {str(path), str(path.parent), path.name, stem, *stem.split(".")}
     words |= {safe_name(word) for word in words}
     return sorted((w for w in words if len(w) >= _SHORTEST_NAME), key=lambda w: -len(w))
 

@@ -130,3 +130,27 @@ def test_foreign_errors_have_no_message_to_hide(tmp_path):
     error = KeyError("Hans")
 
     assert pseudonyms.hide_in_error(error, StudySource("Hans")) is error
+
+
+@pytest.mark.parametrize(
+    ("shown", "left"),
+    [
+        # The series' name, without and with what makes it safe and single.
+        ("DOE.JOHN.1", "..."),
+        ("DOE.JOHN é.7", "..."),
+        ("DOE.JOHN_é.7-2", "...-2"),
+        # Parts of it.
+        ("DOE, JOHN", "..., ..."),
+    ],
+)
+def test_names_with_dots_are_hidden_whole(shown, left):
+    files = (
+        ImageFile(Path("/in/p77/DOE.JOHN.1.nii")),
+        ImageFile(Path("/in/all.zip"), "p77/DOE.JOHN é.7.NII.gz"),
+    )
+    source = StudySource("p77", nifti=files)
+    error = UnreadableFileError(f"p77: {shown} is damaged.")
+
+    hidden = pseudonyms.hide_in_error(error, source)
+
+    assert hidden.message == f"...: {left} is damaged."
