@@ -36,28 +36,40 @@ class Bin:
 
 
 def reliability(positive: BoolArray, score: FloatArray) -> tuple[Bin, ...]:
-    """Group patients by score into bins of equal size.
+    """Group patients by score into bins of about equal size.
 
     Args:
         positive: True class, (N,).
         score: Finite, 0..1, (N,).
 
     Returns:
-        At most ten bins of at least five patients, fewer when there are fewer
-        patients; equal scores stay in one bin; empty when there is no patient.
+        At most ten bins of at least five patients, one bin of all when there are
+        fewer than five; equal scores stay in one bin, which then may be larger;
+        empty when there is no patient.
     """
-    order = np.argsort(score, kind="stable")
-    count = max(1, min(_MOST_BINS, len(score) // _SMALLEST_BIN))
-    parts = np.array_split(order, count) if len(score) else []
-    edges = [score[part[0]] for part in parts[1:]]
-    # Equal scores must share a bin, or the bins depend on the order of the rows.
-    places = np.searchsorted(edges, score, side="right")
+    places = np.searchsorted(_edges(score), score, side="right")
     bins = []
     for place in np.unique(places):
         inside = places == place
         observed = proportion(int(positive[inside].sum()), int(inside.sum()), "patient")
         bins.append(Bin(float(score[inside].mean()), observed))
     return tuple(bins)
+
+
+def _edges(score: FloatArray) -> list[float]:
+    """Return the least score of each bin but the first."""
+    ordered = np.sort(score)
+    count = max(1, min(_MOST_BINS, len(ordered) // _SMALLEST_BIN))
+    edges: list[float] = []
+    below = 0
+    for part in np.array_split(ordered, count)[1:]:
+        # Equal scores must share a bin, or the bins depend on the order of the rows;
+        # where that leaves a bin too small it is joined with its neighbour.
+        under = int(np.searchsorted(ordered, part[0]))
+        if min(under - below, len(ordered) - under) >= _SMALLEST_BIN:
+            edges.append(float(part[0]))
+            below = under
+    return edges
 
 
 def expected_calibration_error(bins: tuple[Bin, ...]) -> Estimate:
@@ -98,8 +110,9 @@ def calibration_table(scored: Scored, draw: Bootstrap) -> Table:
     notes = (
         "Patients without a score (failed, no_lesion) cannot be part of this. Models 2 "
         "and 3 on their true subset. Brier score: 0 is perfect, 0.25 is a coin for two "
-        "classes; of the four diseases it is the sum over the classes. ECE: bins of "
-        "equal size, at most ten; with few patients it is large by chance alone.",
+        "classes; of the four diseases it is the sum over the classes. ECE: at most "
+        "ten bins of about equal size, five patients or more in each where there are "
+        "five; with few patients it is large by chance alone.",
     )
     return Table("calibration", "Calibration", columns, tuple(rows), notes)
 

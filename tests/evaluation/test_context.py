@@ -10,6 +10,8 @@ from evaluation_cases import (
     scores_for,
     table_2_cases,
 )
+from hypothesis import given
+from hypothesis import strategies as st
 from sklearn.calibration import calibration_curve
 
 from spinaldx.evaluation.baselines import (
@@ -99,6 +101,22 @@ class TestReliability:
 
         assert [item.observed.total for item in bins] == [10, 10]
         assert expected_calibration_error(bins).value == pytest.approx(0.3)
+
+    @given(st.lists(st.integers(0, 12), min_size=1, max_size=80))
+    def test_bins_hold_five_patients_or_all(self, twelfths):
+        score = np.array(twelfths) / 12
+        bins = reliability(score > 0.5, score)
+
+        sizes = [item.observed.total for item in bins]
+        assert sum(sizes) == len(score)
+        assert len(sizes) == 1 or min(sizes) >= 5
+
+    def test_a_few_equal_scores_get_no_bin_of_their_own(self):
+        # Halves of ten begin at 0.2, below which one patient is.
+        score = np.array([0.1, *[0.2] * 9])
+        bins = reliability(score > 0.1, score)
+
+        assert [item.observed.total for item in bins] == [10]
 
     def test_no_patient(self):
         bins = reliability(np.zeros(0, bool), np.zeros(0))
