@@ -9,7 +9,13 @@ from pathlib import Path
 
 from spinaldx.batch import pseudonyms
 from spinaldx.batch.folders import check_replaceable
-from spinaldx.batch.resume import keep_as_is, read_stored, resume_key
+from spinaldx.batch.resume import (
+    find_masks,
+    keep_as_is,
+    may_be_masks,
+    read_stored,
+    resume_key,
+)
 from spinaldx.batch.settings import BatchSettings
 from spinaldx.errors import StudyError, UsageError
 from spinaldx.study import StudySource
@@ -70,8 +76,8 @@ def plan(sources: Sequence[StudySource], settings: BatchSettings) -> BatchPlan:
 
     Raises:
         StudyError: If there is no study at all.
-        UsageError: If two studies have one name, or a name is taken by a file of
-            the results.
+        UsageError: If two studies have one name, a name is taken by a file of the
+            results, or a mask of a study cannot be used.
         OutputError: If a study's folder is there and is no result, or the key
             file of the pseudonyms cannot be read.
     """
@@ -88,7 +94,7 @@ def plan(sources: Sequence[StudySource], settings: BatchSettings) -> BatchPlan:
     mine = studies[settings.shard.number - 1 :: settings.shard.count]
     for study in mine:
         check_replaceable(settings.out / study.name)
-    warnings = _unused_masks(settings.masks, [study.name for study in studies])
+    warnings = _check_masks(settings.masks, [study.name for study in studies])
     return BatchPlan(mine, len(studies), warnings, known)
 
 
@@ -103,19 +109,30 @@ def _check_names(names: Sequence[str]) -> None:
         raise UsageError(message, hint="Rename its folder or its case.")
 
 
-def _unused_masks(masks: Path | None, names: Sequence[str]) -> tuple[str, ...]:
+def _check_masks(masks: Path | None, names: Sequence[str]) -> tuple[str, ...]:
+    """Refuse masks that could not be used, and say which belong to no study."""
     if masks is None:
         return ()
     if not masks.is_dir():
         message = f"{masks}: no such folder of masks."
         raise UsageError(message)
-    folders = {path.name for path in masks.iterdir() if path.is_dir()}
+    # Now rather than when their turn comes: handwork must not be passed over.
+    for name in names:
+        find_masks(masks, name)
+    there = may_be_masks(masks)
+    folders = {path.name for path in there if path.is_dir()}
+    warnings = []
     if unused := sorted(folders - set(names)):
-        text = (
+        warnings.append(
             f"{len(unused)} folders of masks belong to no study, such as {unused[0]}."
         )
-        return (text,)
-    return ()
+    if loose := [path.name for path in there if not path.is_dir()]:
+        many = "1 file lies" if len(loose) == 1 else f"{len(loose)} files lie"
+        warnings.append(
+            f"{many} loose in the folder of masks and will not be used, such as "
+            f"{loose[0]}: masks lie in a folder of their study."
+        )
+    return tuple(warnings)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import Any
 from spinaldx.batch.folders import is_result
 from spinaldx.batch.outcome import Outcome, StudyOutcome
 from spinaldx.batch.settings import BatchSettings
-from spinaldx.errors import OutputError, UnreadableFileError
+from spinaldx.errors import OutputError, UnreadableFileError, UsageError
 from spinaldx.files import sha256_of
 from spinaldx.models import Networks
 from spinaldx.records import Provenance
@@ -23,6 +23,9 @@ from spinaldx.study import StudySource
 RESULT_VERSION = 11
 
 _MASK_SUFFIXES = (".nii.gz", ".nii")
+
+# What lies beside masks and is none: notes, sidecars, workspaces, what systems leave.
+_NO_MASKS = (".txt", ".md", ".csv", ".json", ".itksnap", ".mrml", ".ini", ".db")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,6 +109,7 @@ def resume_key(source: StudySource, name: str, settings: BatchSettings) -> str:
 
     Raises:
         UnreadableFileError: If an image or mask cannot be read.
+        UsageError: As `find_masks` does.
     """
     parts = {
         "version": RESULT_VERSION,
@@ -121,15 +125,43 @@ def resume_key(source: StudySource, name: str, settings: BatchSettings) -> str:
 
 
 def find_masks(folder: Path | None, study: str) -> dict[str, Path]:
-    """Return a person's masks of one study by series name."""
+    """Return a person's masks of one study by series name.
+
+    Args:
+        folder: One folder a study, in it ``<series>.nii.gz`` or ``.nii``; None
+            without masks.
+        study: Name of its folder.
+
+    Raises:
+        UsageError: If one cannot be used: it is of another kind, or the second of its
+            series.
+    """
     if folder is None or not (folder / study).is_dir():
         return {}
-    found = {}
-    for path in sorted((folder / study).iterdir()):
-        suffix = next((end for end in _MASK_SUFFIXES if path.name.endswith(end)), "")
-        if suffix and not path.name.startswith("."):
-            found[path.name.removesuffix(suffix)] = path
+    found: dict[str, Path] = {}
+    for path in may_be_masks(folder / study):
+        lower = path.name.lower()
+        suffix = next((end for end in _MASK_SUFFIXES if lower.endswith(end)), "")
+        series = path.name[: len(path.name) - len(suffix)]
+        if not suffix:
+            message = f"The mask {study}/{path.name} is no NIfTI file."
+            hint = f"Save it as {study}/<series>.nii.gz, or take it out of the folder."
+            raise UsageError(message, hint=hint)
+        if series in found:
+            names = f"{found[series].name}, {path.name}"
+            message = f"{study} has two masks of {series}: {names}."
+            raise UsageError(message, hint="Take one of them out of the folder.")
+        found[series] = path
     return found
+
+
+def may_be_masks(folder: Path) -> list[Path]:
+    """List what lies in a folder of masks, without hidden files, notes and the like."""
+    return [
+        path
+        for path in sorted(folder.iterdir())
+        if not path.name.startswith(".") and path.suffix.lower() not in _NO_MASKS
+    ]
 
 
 def _hashes(masks: dict[str, Path]) -> dict[str, str]:

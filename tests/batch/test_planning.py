@@ -79,6 +79,34 @@ class TestPlan:
 
         assert batch.plan(sources("ada"), settings).warnings == ()
 
+    @pytest.mark.parametrize(
+        ("names", "text"),
+        [
+            (["ada.nii.gz"], "1 file lies loose"),
+            (["bob.mha", "zoe.NII"], "2 files lie loose"),
+        ],
+    )
+    def test_masks_of_no_folder_are_warned_of(self, out, tmp_path, names, text):
+        masks = tmp_path / "masks"
+        masks.mkdir()
+        for name in (*names, "notes.txt", ".hidden"):
+            (masks / name).write_text("")
+
+        (warning,) = batch.plan(sources("ada"), settings_for(out, masks=masks)).warnings
+
+        assert warning.startswith(text)
+        assert names[0] in warning
+
+    def test_a_mask_that_would_not_be_used_is_refused(self, out, tmp_path):
+        # Of another shard too: nothing is computed before somebody looks.
+        masks = tmp_path / "masks"
+        (masks / "bob").mkdir(parents=True)
+        (masks / "bob/t2w.nrrd").write_text("")
+        settings = settings_for(out, masks=masks, shard=Shard(1, 2))
+
+        with pytest.raises(UsageError, match=r"bob/t2w\.nrrd"):
+            batch.plan(sources("ada", "bob"), settings)
+
     def test_a_missing_folder_of_masks_is_refused(self, out, tmp_path):
         with pytest.raises(UsageError, match="no such folder"):
             batch.plan(sources("a"), settings_for(out, masks=tmp_path / "none"))

@@ -1,4 +1,5 @@
 import json
+import re
 from dataclasses import replace
 
 import nibabel
@@ -10,7 +11,7 @@ from phantoms import affine_of, fake_bundle, spine_phantom
 from spinaldx.batch.outcome import Outcome
 from spinaldx.batch.resume import find_masks, resume_key
 from spinaldx.cascade import CascadeOptions
-from spinaldx.errors import UnreadableFileError
+from spinaldx.errors import UnreadableFileError, UsageError
 
 
 def outcomes(found):
@@ -247,16 +248,54 @@ class TestResumeKey:
             resume_key(studies[0], "ada", settings_for(out, masks=tmp_path / "masks"))
 
 
-def test_masks_are_found_by_series(tmp_path):
-    folder = tmp_path / "ada"
-    folder.mkdir()
-    for name in ("a.nii.gz", "b.nii", "._a.nii.gz", "notes.txt"):
-        (folder / name).write_text("")
+class TestFindMasks:
+    def put(self, folder, *names):
+        (folder / "ada").mkdir()
+        for name in names:
+            (folder / "ada" / name).write_text("")
 
-    found = find_masks(tmp_path, "ada")
+    def test_by_series(self, tmp_path):
+        self.put(tmp_path, "a.nii.gz", "b.nii", "c.NII.GZ", "d.Nii")
 
-    assert found == {"a": folder / "a.nii.gz", "b": folder / "b.nii"}
-    assert find_masks(tmp_path, "bob") == find_masks(None, "ada") == {}
+        found = find_masks(tmp_path, "ada")
+
+        assert {series: path.name for series, path in found.items()} == {
+            "a": "a.nii.gz",
+            "b": "b.nii",
+            "c": "c.NII.GZ",
+            "d": "d.Nii",
+        }
+        assert find_masks(tmp_path, "bob") == find_masks(None, "ada") == {}
+
+    @pytest.mark.parametrize(
+        "name", ["._a.nii.gz", "notes.txt", "a.json", "Thumbs.db", "a.itksnap"]
+    )
+    def test_what_lies_beside_masks_is_none(self, tmp_path, name):
+        self.put(tmp_path, name)
+
+        assert find_masks(tmp_path, "ada") == {}
+
+    @pytest.mark.parametrize("name", ["a.nrrd", "a.seg.nrrd", "a.mha", "a.nii.gz.bak"])
+    def test_files_of_another_kind_are_refused(self, tmp_path, name):
+        self.put(tmp_path, "b.nii", name)
+
+        with pytest.raises(UsageError, match=f"ada/{name} is no NIfTI") as caught:
+            find_masks(tmp_path, "ada")
+        assert "ada/<series>.nii.gz" in caught.value.hint
+
+    def test_folders_are_refused(self, tmp_path):
+        (tmp_path / "ada" / "t2w").mkdir(parents=True)
+
+        with pytest.raises(UsageError, match="ada/t2w is no NIfTI"):
+            find_masks(tmp_path, "ada")
+
+    @pytest.mark.parametrize("other", ["a.nii", "a.NII.gz"])
+    def test_two_of_one_series_are_refused(self, tmp_path, other):
+        self.put(tmp_path, "a.nii.gz", other)
+
+        with pytest.raises(UsageError, match="two masks of a") as caught:
+            find_masks(tmp_path, "ada")
+        assert {"a.nii.gz", other} <= set(re.split(r"[ ,]|\.$", caught.value.message))
 
 
 def test_the_key_is_in_both_kinds_of_record(run, studies, out):
