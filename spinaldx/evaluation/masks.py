@@ -25,8 +25,7 @@ from spinaldx.evaluation.patients import (
 )
 from spinaldx.evaluation.segmentation import PatientOverlap
 from spinaldx.records import Affine
-from spinaldx.study.archive import ImageFile
-from spinaldx.study.nifti import read_image
+from spinaldx.study.masks import read_mask_image
 
 _LESION_MASK = "lesion_mask.nii.gz"
 
@@ -145,10 +144,11 @@ def read_labels(path: Path, names: tuple[str, ...] = ()) -> LabelImage:
     """Read a mask and bring its axes to right, front, head, without resampling.
 
     Raises:
-        UnreadableFileError: If the file is missing or damaged.
+        UnreadableFileError: If the file is missing or damaged, or holds voxels that
+            are not finite numbers.
         GeometryError: If it does not say where it lies.
     """
-    image = read_image(ImageFile(path))
+    image = read_mask_image(path)
     affine = image.header.affine_ras
     directions = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
     order = max(

@@ -9,7 +9,7 @@ from spinaldx.errors import GeometryError, UnreadableFileError
 from spinaldx.records import Mask, MaskOrigin, Volume
 from spinaldx.study.archive import ImageFile
 from spinaldx.study.checks import label_reason
-from spinaldx.study.nifti import read_image, stem_of
+from spinaldx.study.nifti import NiftiImage, read_image, stem_of
 from spinaldx.study.vocabulary import tokens_of
 
 # Words that only names of masks and maps hold.
@@ -69,6 +69,21 @@ def _words(name: str) -> list[str]:
     return tokens_of(re.sub(r"\d+", " ", stem_of(name)))
 
 
+def read_mask_image(path: Path) -> NiftiImage:
+    """Read a mask as it is, wherever it lies.
+
+    Raises:
+        GeometryError: If it does not say where it lies.
+        UnreadableFileError: If it cannot be read, or not all voxels are finite numbers.
+    """
+    image = read_image(ImageFile(path))
+    # They were set to 0, and nobody can tell whether they were drawn.
+    if any(flag.code == "non_finite_voxels" for flag in image.flags):
+        message = f"{path.name}: mask with voxels that are not finite numbers."
+        raise UnreadableFileError(message, hint="Save it with 0 outside, 1 inside.")
+    return image
+
+
 def read_mask(path: Path, like: Volume) -> Mask:
     """Read a lesion mask that a person drew on a volume.
 
@@ -82,9 +97,9 @@ def read_mask(path: Path, like: Volume) -> Mask:
 
     Raises:
         GeometryError: If it does not lie on the volume's grid.
-        UnreadableFileError: If it cannot be read.
+        UnreadableFileError: As `read_mask_image` does.
     """
-    image = read_image(ImageFile(path))
+    image = read_mask_image(path)
     if image.voxels.shape != like.voxels.shape:
         message = (
             f"{path.name}: mask of {_size(image.voxels.shape)} voxels does not fit "

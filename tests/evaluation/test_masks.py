@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import nibabel
 import numpy as np
 import pytest
 from evaluation_cases import Case, box, cohort_of, scores_for, write_mask
@@ -129,6 +130,19 @@ class TestProblems:
         assert found.missing == (
             "a: masks not scored: the true mask and the prediction lie on different grids.",
         )
+
+    def test_a_mask_with_voxels_that_are_no_numbers(self, world):
+        # It is read as 0: what was drawn there would count as wrongly marked.
+        voxels = box().astype(np.float32)
+        voxels[2, 5, 5] = np.nan
+        world.add("a", box(), {"t2w": box()})
+        image = nibabel.Nifti1Image(voxels, AFFINE)
+        nibabel.save(image, world.folder / "a.nii.gz")
+
+        found = world.score()
+
+        assert found.overlaps == ()
+        assert "a.nii.gz: mask with voxels that are not finite" in found.missing[0]
 
     def test_missing_and_damaged_masks(self, world):
         world.add("a", box(), {"t2w": box()})

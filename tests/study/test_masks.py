@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import study_cases as cases
 
-from spinaldx.errors import GeometryError
+from spinaldx.errors import GeometryError, UnreadableFileError
 from spinaldx.records import MaskOrigin
 from spinaldx.study import find_studies, load_study, read_mask
 
@@ -27,6 +27,26 @@ class TestReadMask:
         mask = read_mask(cases.write_nifti(tmp_path / "mask.nii.gz", labels), volume)
 
         assert not mask.labels.any()
+
+    @pytest.mark.parametrize("value", [np.nan, np.inf])
+    def test_voxels_that_are_no_numbers_are_refused(self, tmp_path, volume, value):
+        # They would count as outside.
+        labels = np.zeros(cases.SHAPE, np.float32)
+        labels[5, 40:50, 45] = value
+        path = tmp_path / "mask.nii"
+        cases.write_nifti(path, labels, dtype="<f4", datatype=16, bitpix=32)
+
+        with pytest.raises(UnreadableFileError, match=r"mask\.nii: .* not finite"):
+            read_mask(path, volume)
+
+    def test_a_suffix_in_capitals(self, tmp_path, volume):
+        labels = np.zeros(cases.SHAPE, np.int16)
+        labels[5, 40, 44] = 1
+        path = cases.write_nifti(tmp_path / "mask.nii.gz", labels)
+
+        mask = read_mask(path.rename(tmp_path / "MASK.NII.GZ"), volume)
+
+        assert mask.labels.sum() == 1
 
     def test_another_size_is_refused(self, tmp_path, volume):
         path = cases.write_nifti(tmp_path / "m.nii", np.zeros((11, 96, 79), np.int16))
