@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spinaldx.errors import GeometryError
+from spinaldx.errors import GeometryError, StudyError
 from spinaldx.records import (
     Affine,
     BoolArray,
@@ -133,10 +133,12 @@ def number_lesions(mask: Mask, volume: Volume) -> Mask:
         volume: The image it belongs to.
 
     Returns:
-        The same voxels; of more than 255 components the 255 largest.
+        The same voxels; of more than 255 components that a network marked the 255
+        largest.
 
     Raises:
         GeometryError: If the shapes differ.
+        StudyError: If a person's mask has more than 255 components.
     """
     _check_shape(mask.labels, volume)
     return _numbered(mask.labels != 0, volume, mask.origin)
@@ -187,6 +189,14 @@ def _is_near(
 
 def _numbered(inside: BoolArray, volume: Volume, origin: MaskOrigin) -> Mask:
     labels, count = number_pieces(inside)
+    # A network's smallest marks are noise then; what a person drew is not cut down.
+    if count > _MOST_LESIONS and origin is MaskOrigin.PERSON:
+        message = (
+            f"{volume.name}: the mask has {count} separate lesions; "
+            f"at most {_MOST_LESIONS} can be numbered."
+        )
+        hint = "Look for stray voxels in it, and take them away."
+        raise StudyError(message, hint=hint)
     ijk = np.argwhere(inside)
     found = labels[tuple(ijk.T)] - 1
     sizes = np.bincount(found, minlength=count)
@@ -220,16 +230,21 @@ def lesion_flags(
     """
     flags = []
     count = int(mask.labels.max())
+    # A person has looked at what is there.
+    by_network = mask.origin is MaskOrigin.NETWORK
     if count > _MANY_LESIONS:
-        message = f"{count} separate lesions were marked; so many may be noise."
+        is_cut_off = by_network and count == _MOST_LESIONS
+        marked = (
+            f"{count}{' or more' if is_cut_off else ''} separate lesions were marked"
+        )
+        kept = f", the {count} largest kept" if is_cut_off else ""
+        message = f"{marked}{kept}; so many may be noise."
         flags.append(QualityFlag("many_lesions", message))
     # A series of one slice ends where it begins: that says nothing.
     ends = [axis for axis, size in enumerate(mask.labels.shape) if size > 1]
     if any(np.take(mask.labels, (0, -1), axis=axis).any() for axis in ends):
         message = "A lesion reaches the edge of the image and may be longer than seen."
         flags.append(QualityFlag("lesion_at_edge", message))
-    # A person has looked at what is there.
-    by_network = mask.origin is MaskOrigin.NETWORK
     if cord is not None and by_network and _is_at_cord_end(mask, cord, volume):
         message = (
             "A lesion lies at the lower end of what was taken for cord, where fluid "

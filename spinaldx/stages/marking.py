@@ -354,6 +354,9 @@ def _with_islands(series: _Series, islands: BoolArray, options: LesionOptions) -
     marked = series.mask.labels > 0
     both = _numbered(series.mask, marked | islands, volume)
     labels = both.labels
+    if not labels[marked].all():
+        # More than can be numbered: what was marked comes first.
+        return series.mask
     images = [volume, even_out(labels, cord.voxels, volume)]
     is_clear = _are_central(labels, cord, chosen.most_lateral)
     is_clear &= _are_in_cord(labels, cord, series.segmentation, chosen.least_cord)

@@ -14,7 +14,7 @@ from phantoms import (
     volume_of,
 )
 
-from spinaldx.errors import GeometryError
+from spinaldx.errors import GeometryError, StudyError
 from spinaldx.records import Mask, MaskOrigin
 from spinaldx.stages.lesions import (
     LesionOptions,
@@ -33,6 +33,14 @@ def boxes(*corners, shape=SHAPE, value=0.9):
     probability = np.zeros(shape, np.float32)
     for corner in corners:
         probability[tuple(slice(*span) for span in corner)] = value
+    return probability
+
+
+def dots(count):
+    """Probability map with so many voxels that do not touch, inside the image."""
+    probability = np.zeros(SHAPE, np.float32)
+    probability[1:4:2, 1:-1:2, 1:-1:2] = 0.9
+    probability[np.cumsum(probability > 0).reshape(SHAPE) > count] = 0
     return probability
 
 
@@ -172,6 +180,18 @@ class TestNumberLesions:
         assert mask.origin is MaskOrigin.PERSON
         assert np.array_equal(mask.labels > 0, labels > 0)
         assert mask.labels.max() == 2
+
+    def test_does_not_cut_down_what_a_person_drew(self):
+        affine = blank().affine_ras
+        most, drawn = (
+            Mask((dots(count) > 0).astype(np.uint8), affine, MaskOrigin.PERSON)
+            for count in (255, 256)
+        )
+
+        assert number_lesions(most, blank()).labels.max() == 255
+        with pytest.raises(StudyError, match="256 separate lesions") as caught:
+            number_lesions(drawn, blank())
+        assert caught.value.exit_code == 3
 
     def test_refuses_a_mask_of_another_image(self):
         drawn = Mask(np.zeros((1, 2, 3), np.uint8), np.eye(4))
@@ -355,6 +375,25 @@ class TestLesionFlags:
         (flag,) = flags(boxes(*spans))
 
         assert (flag.code, flag.message[:2]) == ("many_lesions", "22")
+
+    @pytest.mark.parametrize(
+        ("count", "text"),
+        [
+            (254, "254 separate lesions were marked; so"),
+            (255, "255 or more separate lesions were marked, the 255 largest kept; so"),
+            (300, "255 or more separate lesions were marked, the 255 largest kept; so"),
+        ],
+    )
+    def test_more_lesions_than_can_be_numbered(self, count, text):
+        (flag,) = flags(dots(count))
+
+        assert flag.message.startswith(text)
+
+    def test_a_person_s_lesions_are_all_numbered(self):
+        mask = replace(as_mask(dots(255) > 0, blank()), origin=MaskOrigin.PERSON)
+        (flag,) = lesion_flags(number_lesions(mask, blank()), blank())
+
+        assert flag.message.startswith("255 separate")
 
     @pytest.mark.parametrize(
         ("cord_rows", "lesion_rows", "flagged"),

@@ -13,7 +13,8 @@ from spinaldx.stages.segmentation import Segmentation
 
 # Nine sagittal slices of 3 mm, 33 columns and 64 rows of 1 mm.
 SHAPE = (9, 33, 64)
-VOLUME = Volume(np.zeros(SHAPE, np.float32), np.diag([3.0, 1.0, 1.0, 1.0]), "marked")
+AFFINE = np.diag([3.0, 1.0, 1.0, 1.0])
+VOLUME = Volume(np.zeros(SHAPE, np.float32), AFFINE, "marked")
 
 
 def boxes(*corners):
@@ -372,6 +373,26 @@ class TestIslands:
 
         expected = 2 * (boxes(LESION) > 0) + (boxes(other) > 0)
         np.testing.assert_array_equal(marking.mask.labels, expected)
+
+    def test_marks_that_fill_the_numbers_stay_alone(self):
+        # 255 marks of 6 mm3 and, below them, what is possible and no brighter than the
+        # cord: it would be the last lesion, and put out the smallest mark.
+        shape = (9, 33, 300)
+        cord, sure, possible = (np.zeros(shape, np.float32) for _ in range(3))
+        cord[3:5, 12:19, 2:290] = 1.0
+        sure[3, 13:18:2, 20:275] = 1.0
+        sure[..., 22::3] = 0.0
+        possible[3, 13:18, 5:12] = 1.0
+        lesion = np.maximum(0.9 * sure, 0.3 * possible)
+        lesion[3, 15, 8] = 0.9
+        scan = Volume(
+            np.where(cord > 0, 100.0, 300.0).astype(np.float32), AFFINE, "all"
+        )
+        options = LesionOptions(min_volume_mm3=6.0, min_contrast=0.0, grows=False)
+        marking = mark_lesions(Segmentation(lesion, cord), scan, options)
+
+        assert marking.mask.labels.max() == 255
+        np.testing.assert_array_equal(marking.mask.labels > 0, sure > 0)
 
     def test_a_mark_left_out_comes_back_with_what_is_round_it(self):
         # 8 rows as bright as the cord are sure, the 27 round them bright and possible.
