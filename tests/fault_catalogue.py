@@ -669,18 +669,8 @@ def _packed_bomb(raw):
     return out.getvalue() + engine.flush()
 
 
-def _pair(folder):
-    header = cases.nifti_header(
-        cases.spine_voxels(), cases.spine_affine(), magic=b"ni1\0", vox_offset=0.0
-    )
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "t2w.hdr").write_bytes(header[:348])
-    voxels = cases.spine_voxels()
-    (folder / "t2w.img").write_bytes(voxels.astype("<i2").tobytes(order="F"))
-
-
 def _pair_alone(folder):
-    _pair(folder)
+    cases.write_pair(folder)
     (folder / "t2w.img").unlink()
 
 
@@ -711,7 +701,7 @@ _NAN = float("nan")
 NIFTI_FAULTS = (
     Fault("control: packed", _nifti(), _OK),
     Fault("control: plain", _nifti("t2w.nii"), _OK),
-    Fault("control: header and image apart", _pair, _OK),
+    Fault("control: header and image apart", cases.write_pair, _OK),
     Fault("control: big endian", _nifti(dtype=">i2", order=">"), _OK),
     Fault("control: scaled", _nifti(slope=0.5, inter=10.0), _OK),
     Fault("control: float32", _float(5.0, 1), _OK),
@@ -775,6 +765,7 @@ NIFTI_FAULTS = (
         _NO,
         "more than are read",
     ),
+    Fault("pair named .nii", _nifti("t2w.nii", magic=b"ni1\0"), _NO, "another file"),
     Fault("four images", _nifti(dim=(4, 11, 96, 20, 4, 1, 1, 1)), _NO, "4 images"),
     Fault("two-dimensional", _nifti(dim=(2, 11, 7680, 1, 1, 1, 1, 1)), _NO),
     Fault("colour", _nifti(datatype=128, bitpix=24), _NO, "RGB"),

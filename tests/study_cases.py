@@ -280,3 +280,14 @@ def write_nifti(path, *args, **kwargs):
         gzip.compress(content, 1) if path.name.endswith(".gz") else content
     )
     return path
+
+
+def write_pair(folder, voxels=None, name="t2w"):
+    """Write a NIfTI pair: `.hdr` and `.img`; returns the header's path."""
+    voxels = spine_voxels() if voxels is None else voxels
+    header = nifti_header(voxels, spine_affine(), magic=b"ni1\0", vox_offset=0.0)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.hdr").write_bytes(header[:348])
+    content = voxels.astype("<i2").tobytes(order="F")
+    (folder / f"{name}.img").write_bytes(content)
+    return folder / f"{name}.hdr"

@@ -20,7 +20,8 @@ from spinaldx.study import limits
 from spinaldx.study.archive import ImageFile, list_archive, read_bytes
 from spinaldx.study.nifti_affine import affine_of
 
-SUFFIXES = (".nii", ".nii.gz", ".hdr", ".hdr.gz")
+_PAIR_SUFFIXES = (".hdr", ".hdr.gz")
+SUFFIXES = (".nii", ".nii.gz", *_PAIR_SUFFIXES)
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _HEADER_BYTES = 540
@@ -150,6 +151,19 @@ def is_nifti_name(name: str) -> bool:
     return name.lower().endswith(SUFFIXES)
 
 
+def stored_in(file: ImageFile) -> tuple[ImageFile, ...]:
+    """Return all files that hold an image: a `.hdr` has its voxels in an `.img`.
+
+    A partner that is missing is left out; reading the image says so.
+
+    Raises:
+        UnreadableFileError: If the folder or archive of a `.hdr` cannot be listed.
+    """
+    is_pair = file.name.lower().endswith(_PAIR_SUFFIXES)
+    partner = _partner(file) if is_pair else None
+    return (file,) if partner is None else (file, partner)
+
+
 def read_header(file: ImageFile) -> NiftiHeader:
     """Read the header alone.
 
@@ -175,7 +189,7 @@ def read_image(file: ImageFile) -> NiftiImage:
     header = parse_header(head, file.name)
     if header.is_pair:
         stream.finish()
-        other = _partner(file)
+        other = _required_partner(file)
         raw = read_bytes(other)
         digest.update(raw)
         stream, head = _Inflater(raw, other.name), b""
@@ -212,6 +226,9 @@ def parse_header(raw: bytes, name: str) -> NiftiHeader:
     if not is_pair and magic[:3] != (b"n+2" if is_version_2 else b"n+1"):
         message = f"{name}: an Analyze file or a damaged one, without NIfTI's mark."
         raise UnreadableFileError(message, hint="Convert it to NIfTI.")
+    if is_pair and not name.lower().endswith(_PAIR_SUFFIXES):
+        message = f"{name}: says that its voxels lie in another file, as only .hdr may."
+        raise UnreadableFileError(message, hint="Convert it to NIfTI again.")
     shape = _shape(fields["dim"], name)
     dtype = _dtype(int(fields["datatype"]), int(fields["bitpix"]), name)
     offset = _offset(float(fields["vox_offset"]), name, is_pair=is_pair)
@@ -291,24 +308,35 @@ def _first_bytes(file: ImageFile) -> bytes:
         raise UnreadableFileError(message) from error
 
 
-def _partner(file: ImageFile) -> ImageFile:
+def _required_partner(file: ImageFile) -> ImageFile:
+    found = _partner(file)
+    if found is None:
+        message = f"{file.name}: the .img file beside it is missing."
+        raise UnreadableFileError(message)
+    return found
+
+
+def _partner(file: ImageFile) -> ImageFile | None:
     """Find the `.img` beside a `.hdr`."""
     stem = stem_of(file.name)
     wanted = {f"{stem}.img".lower(), f"{stem}.img.gz".lower()}
+    return next((item for item in _beside(file) if item.name.lower() in wanted), None)
+
+
+def _beside(file: ImageFile) -> list[ImageFile]:
+    """List the files of a file's folder, or of its folder inside an archive."""
     if file.member:
         folder = file.member[: -len(file.name)]
-        beside = [
+        return [
             item
             for item in list_archive(file.path)
             if item.member[: -len(item.name)] == folder
         ]
-    else:
-        beside = [ImageFile(path) for path in sorted(file.path.parent.iterdir())]
-    for item in beside:
-        if item.name.lower() in wanted:
-            return item
-    message = f"{file.name}: the .img file beside it is missing."
-    raise UnreadableFileError(message)
+    try:
+        return [ImageFile(path) for path in sorted(file.path.parent.iterdir())]
+    except OSError as error:
+        message = f"{file.name}: its folder cannot be read: {error.strerror}."
+        raise UnreadableFileError(message) from error
 
 
 def _fields(raw: bytes, name: str) -> tuple[dict[str, Any], bool]:

@@ -9,6 +9,7 @@ from typing import Any
 from spinaldx.errors import StudyError
 from spinaldx.records import Plane, QualityFlag
 from spinaldx.study.archive import ImageFile, digest_of
+from spinaldx.study.nifti import stored_in
 
 Vector = tuple[float, float, float]
 Orientation = tuple[float, float, float, float, float, float]
@@ -173,13 +174,15 @@ class StudySource:
 
         All image files count, not only those chosen, since a file added or
         changed may change the choice. Folder names do not count; names of NIfTI
-        files do, because series are named after them.
+        files do, because series are named after them. The `.img` of a `.hdr`
+        counts with it.
 
         Raises:
             UnreadableFileError: If a file cannot be read.
         """
         digest = hashlib.sha256()
-        named = {(file.name, digest_of(file)) for file in self.nifti}
+        stored = [part for file in self.nifti for part in stored_in(file)]
+        named = {(part.name, digest_of(part)) for part in stored}
         unnamed = {("", digest_of(file)) for file in self.source_files} - named
         chosen = {("series", row.series) for row in self.rows}
         for name, value in sorted(named | unnamed | chosen):

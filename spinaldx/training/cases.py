@@ -11,13 +11,14 @@ from spinaldx.records import Volume
 from spinaldx.study import (
     HEALTHY,
     CaseRow,
+    ImageFile,
     find_studies,
     load_series,
     load_study,
     read_mask,
     scan_study,
 )
-from spinaldx.study.nifti import is_nifti_name
+from spinaldx.study.nifti import is_nifti_name, stored_in
 from spinaldx.training.cache import LoadedSeries
 
 
@@ -88,7 +89,10 @@ def series_files(row: CaseRow) -> tuple[Path, ...]:
     named = [path for path in (row.t2w, row.mask, row.cord) if path is not None]
     files: list[Path] = []
     for path in named:
-        files += sorted(path.rglob("*")) if path.is_dir() else [path]
+        if path.is_dir():
+            files += sorted(path.rglob("*"))
+        else:
+            files += [part.path for part in stored_in(ImageFile(path))]
     return tuple(path for path in files if path.is_file())
 
 

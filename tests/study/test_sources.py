@@ -175,6 +175,31 @@ class TestFingerprint:
         assert len(source.source_files) == 1
         assert len(source.fingerprint()) == 64
 
+    def test_follows_the_voxels_of_a_pair(self, tmp_path):
+        (source,) = find_studies([cases.write_pair(tmp_path / "p")])
+        first = source.fingerprint()
+        cases.write_pair(tmp_path / "p", cases.spine_voxels(seed=1))
+
+        assert source.fingerprint() != first
+
+    def test_follows_the_voxels_of_a_pair_in_an_archive(self, tmp_path):
+        found = []
+        for seed in (0, 1):
+            header = cases.write_pair(tmp_path / "p", cases.spine_voxels(seed=seed))
+            files = {
+                f"p/{path.name}": path.read_bytes() for path in header.parent.iterdir()
+            }
+            archive = zipped(tmp_path / f"{seed}.zip", files)
+            found.append(find_studies([archive])[0].fingerprint())
+
+        assert found[0] != found[1]
+
+    def test_a_header_without_voxels_has_one_too(self, tmp_path):
+        header = cases.write_pair(tmp_path / "p")
+        header.with_suffix(".img").unlink()
+
+        assert len(find_studies([header])[0].fingerprint()) == 64
+
 
 def zipped(path, files, **changes):
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -199,11 +224,11 @@ class TestArchives:
         assert load_study(source)[0].voxels.shape == (80, 96, 11)
 
     def test_nifti_pair_in_an_archive(self, tmp_path):
-        header = cases.nifti_header(
-            cases.spine_voxels(), cases.spine_affine(), magic=b"ni1\0", vox_offset=0.0
-        )
-        voxels = cases.spine_voxels().tobytes(order="F")
-        archive = zipped(tmp_path / "p.zip", {"a/t2.hdr": header, "a/t2.img": voxels})
+        cases.write_pair(tmp_path / "x")
+        files = {
+            f"a/{path.name}": path.read_bytes() for path in (tmp_path / "x").iterdir()
+        }
+        archive = zipped(tmp_path / "p.zip", files)
 
         assert load_study(find_studies([archive])[0])[0].voxels.shape == cases.SHAPE
 

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from study_cases import write_pair
 from training_cases import read_table
 
 from spinaldx.errors import AmbiguousSeriesError, GeometryError, UnreadableFileError
@@ -76,3 +77,11 @@ def test_series_files_are_all_that_a_row_is_made_from(cohort, row):
 
     assert names == {read_table(cohort)[0][key] for key in ("t2w", "mask", "cord")}
     assert cohort in series_files(folder)
+
+
+def test_the_voxels_of_a_pair_are_among_the_files(tmp_path):
+    header = write_pair(tmp_path)
+
+    files = series_files(CaseRow("a", t2w=header))
+
+    assert files == (header, header.with_suffix(".img"))
