@@ -749,6 +749,23 @@ NIFTI_FAULTS = (
         _FLAG,
         "spacing_conflict",
     ),
+    Fault(
+        "negative voxel size, qform alone",
+        _nifti(sform_code=0, pixdim=(1, -3.3, 1.1, 1, 1, 1, 1, 1)),
+        _FLAG,
+        "spacing_negative",
+    ),
+    Fault(
+        "negative voxel size, both forms",
+        _nifti(pixdim=(1, -3.3, 1.1, 1, 1, 1, 1, 1)),
+        _FLAG,
+        "spacing_negative",
+    ),
+    Fault(
+        "control: negative voxel size, sform alone",
+        _nifti(qform_code=0, pixdim=(1, -3.3, 1.1, 1, 1, 1, 1, 1)),
+        _OK,
+    ),
     Fault("orientation code 77", _nifti(sform_code=77), _NO, "codes"),
     Fault("metres", _nifti(units=1), _NO, "metres"),
     Fault(

@@ -51,7 +51,10 @@ def affine_of(
     if len(usable) < sum(item is not None for item in (sform, qform)):
         text = "One of sform and qform is damaged; the other was used."
         return usable[0], (QualityFlag("orientation_damaged", text),)
-    flags = _edge_flags(usable[0], fields)
+    flags = (
+        *_edge_flags(usable[0], fields),
+        *(_sign_flags(fields) if codes[0] else ()),
+    )
     if len(usable) == 1:
         return usable[0], flags
     return usable[0], (*_disagreement(usable[0], usable[1], shape, name), *flags)
@@ -64,6 +67,14 @@ def _edge_flags(affine: Affine, fields: dict[str, Any]) -> tuple[QualityFlag, ..
         return ()
     text = "Voxel size and orientation matrix disagree; the matrix was used."
     return (QualityFlag("spacing_conflict", text),)
+
+
+def _sign_flags(fields: dict[str, Any]) -> tuple[QualityFlag, ...]:
+    """Flag voxel sizes below zero, which some mean as a mirrored qform."""
+    if np.all(np.asarray(fields["pixdim"][1:4]) > 0):
+        return ()
+    text = "A voxel size is negative; its sign was ignored, so check left and right."
+    return (QualityFlag("spacing_negative", text),)
 
 
 def _is_sound(affine: Affine) -> bool:
@@ -116,7 +127,8 @@ def _qform(fields: dict[str, Any]) -> Affine:
         (2 * (b * c + a * d), a * a + c * c - b * b - d * d, 2 * (c * d - a * b)),
         (2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - b * b - c * c),
     ]
-    edges = pixdim[1:4].copy()
+    # Sizes have no sign in the standard; pixdim[0] alone mirrors.
+    edges = np.abs(pixdim[1:4])
     edges[2] *= -1.0 if pixdim[0] < 0 else 1.0
     affine[:3, :3] = affine[:3, :3] * edges
     affine[:3, 3] = (x, y, z)

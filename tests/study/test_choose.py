@@ -136,6 +136,18 @@ class TestNifti:
         assert len(volume.source_sha256) == 64
         assert candidate.plane is Plane.SAGITTAL
 
+    @pytest.mark.parametrize("sform_code", [0, 1])
+    def test_a_negative_voxel_size_does_not_mirror(self, tmp_path, sform_code):
+        edges = np.multiply(cases.SPACING_MM, (-1, 1, 1))
+        path = cases.write_nifti(
+            tmp_path / "t2w.nii", sform_code=sform_code, pixdim=(1, *edges, 1, 1, 1, 1)
+        )
+
+        (volume,) = load_study(study(path))
+
+        np.testing.assert_allclose(volume.affine_ras, cases.spine_affine(), atol=2e-3)
+        assert [flag.code for flag in volume.flags] == ["spacing_negative"]
+
     def test_files_that_vanish_are_unreadable(self, tmp_path):
         path = cases.write_nifti(tmp_path / "t2w.nii")
         source = study(path)
