@@ -1,8 +1,9 @@
 """Training volumes on disk, on the networks' grid, read slice by slice.
 
 What a step needs is read from memory-mapped files, so memory does not grow with the
-number of patients. Entries are named by the bytes they were made from: a second run
-over the same table finds them, a changed mask makes a new one.
+number of patients. Entries are named by the bytes they were made from, what each file
+is for and which series is meant: a second run over the same table finds them, a changed
+mask makes a new one.
 """
 
 import hashlib
@@ -19,7 +20,7 @@ from spinaldx.grid import GridSpec, labels_to_grid, to_grid
 from spinaldx.records import Float32Array, Volume
 
 # Raise when what is stored for the same input changes.
-_FORMAT = 3
+_FORMAT = 4
 
 # A pixel counts as inside from this share on.
 _INSIDE = 0.5
@@ -93,12 +94,17 @@ class CachedSeries:
     facts: SeriesFacts
 
 
-def cache_key(files: Iterable[Path], spec: GridSpec) -> str:
-    """Name a series by the bytes of its files and the grid."""
-    digest = hashlib.sha256(json.dumps([_FORMAT, asdict(spec)]).encode())
-    for path in files:
-        digest.update(sha256_of(path).encode())
-    return digest.hexdigest()[:32]
+def cache_key(files: Iterable[tuple[str, Path]], spec: GridSpec, *, series: str) -> str:
+    """Name a series by what it is made from.
+
+    Args:
+        files: What each file is for, and the file; its bytes count.
+        spec: The grid.
+        series: Which series of the files is meant, as the table says.
+    """
+    contents = [(role, sha256_of(path)) for role, path in files]
+    parts = json.dumps([_FORMAT, asdict(spec), series, contents])
+    return hashlib.sha256(parts.encode()).hexdigest()[:32]
 
 
 class SeriesCache:

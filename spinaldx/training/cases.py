@@ -84,16 +84,29 @@ def read_series(row: CaseRow) -> LoadedSeries:
     return LoadedSeries(volume, lesion, cord)
 
 
-def series_files(row: CaseRow) -> tuple[Path, ...]:
-    """List the files that a row's training data are made from."""
-    named = [path for path in (row.t2w, row.mask, row.cord) if path is not None]
-    files: list[Path] = []
-    for path in named:
-        if path.is_dir():
-            files += sorted(path.rglob("*"))
-        else:
-            files += [part.path for part in stored_in(ImageFile(path))]
-    return tuple(path for path in files if path.is_file())
+def series_files(row: CaseRow) -> tuple[tuple[str, Path], ...]:
+    """List the files that a row's training data are made from.
+
+    Returns:
+        What each is for, and the file. Files of a folder are for the column and
+        their path below it, since names may decide which image is read.
+    """
+    columns = (("t2w", row.t2w), ("mask", row.mask), ("cord", row.cord))
+    return tuple(
+        (f"{column}/{below}", path)
+        for column, named in columns
+        if named is not None
+        for below, path in _files_of(named)
+        if path.is_file()
+    )
+
+
+def _files_of(named: Path) -> list[tuple[str, Path]]:
+    """Return the files of one cell with their paths below a folder."""
+    if named.is_dir():
+        found = sorted(named.rglob("*"))
+        return [(path.relative_to(named).as_posix(), path) for path in found]
+    return [("", part.path) for part in stored_in(ImageFile(named))]
 
 
 def read_volume(row: CaseRow) -> Volume:

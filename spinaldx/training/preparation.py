@@ -98,7 +98,7 @@ class CachingReader:
             OutputError: If the disk is full.
         """
         if row.number not in self._stored:
-            key = cache_key(series_files(row), self._grid)
+            key = cache_key(series_files(row), self._grid, series=row.series)
             series = self._cache.find(key)
             if series is None:
                 series = self._cache.store(key, read_series(row), self._grid)

@@ -31,11 +31,19 @@ class TestCacheKey:
     def test_follows_bytes_and_grid_not_names(self, tmp_path):
         (tmp_path / "a").write_bytes(b"1")
         shutil.copy(tmp_path / "a", tmp_path / "b")
-        key = cache_key([tmp_path / "a"], GRID)
+        one, two = ("t2w", tmp_path / "a"), ("t2w", tmp_path / "b")
+        key = cache_key([one], GRID, series="")
 
-        assert cache_key([tmp_path / "b"], GRID) == key
-        assert cache_key([tmp_path / "a"], GridSpec(pixel_mm=2.0)) != key
-        assert cache_key([tmp_path / "a", tmp_path / "b"], GRID) != key
+        assert cache_key([two], GRID, series="") == key
+        assert cache_key([one], GridSpec(pixel_mm=2.0), series="") != key
+        assert cache_key([one, two], GRID, series="") != key
+
+    def test_follows_what_a_file_is_for_and_the_series(self, tmp_path):
+        (tmp_path / "a").write_bytes(b"1")
+        key = cache_key([("mask", tmp_path / "a")], GRID, series="")
+
+        assert cache_key([("cord", tmp_path / "a")], GRID, series="") != key
+        assert cache_key([("mask", tmp_path / "a")], GRID, series="2") != key
 
 
 class TestSeriesCache:

@@ -72,11 +72,13 @@ class TestReadSeries:
 
 
 def test_series_files_are_all_that_a_row_is_made_from(cohort, row):
-    names = {path.name for path in series_files(row)}
+    record = read_table(cohort)[0]
     folder = CaseRow("a", t2w=cohort.parent)
 
-    assert names == {read_table(cohort)[0][key] for key in ("t2w", "mask", "cord")}
-    assert cohort in series_files(folder)
+    files = {role: path.name for role, path in series_files(row)}
+
+    assert files == {f"{column}/": record[column] for column in ("t2w", "mask", "cord")}
+    assert (f"t2w/{cohort.name}", cohort) in series_files(folder)
 
 
 def test_the_voxels_of_a_pair_are_among_the_files(tmp_path):
@@ -84,4 +86,4 @@ def test_the_voxels_of_a_pair_are_among_the_files(tmp_path):
 
     files = series_files(CaseRow("a", t2w=header))
 
-    assert files == (header, header.with_suffix(".img"))
+    assert files == (("t2w/", header), ("t2w/", header.with_suffix(".img")))

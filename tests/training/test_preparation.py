@@ -1,8 +1,12 @@
+from dataclasses import replace
+
 import pytest
+import study_cases as cases
 from training_cases import read_table, write_cohort, write_table
 
 from spinaldx.errors import GeometryError
 from spinaldx.grid import GridSpec
+from spinaldx.study import CaseRow
 from spinaldx.study.cases import check_cases
 from spinaldx.training import preparation
 from spinaldx.training.cache import SeriesCache
@@ -45,3 +49,35 @@ def test_few_rows_and_one_worker_are_not_worth_it(
     assert not reader.prepare(check_cases(table)[0][:rows], workers, print)
 
     assert not (tmp_path / "cache").exists()
+
+
+def test_stations_of_one_folder_are_stored_apart(tmp_path):
+    for number in (1, 2):
+        voxels = cases.spine_voxels(seed=number)
+        cases.save(
+            cases.dicom_series(voxels, series=number), tmp_path / "dcm" / str(number)
+        )
+    reader = CachingReader(SeriesCache(tmp_path / "cache"), GridSpec())
+
+    first, second = (
+        reader.inspect(
+            CaseRow("a", tmp_path / "dcm", series=str(number), number=number)
+        )
+        for number in (1, 2)
+    )
+
+    assert first.voxels_sha256 != second.voxels_sha256
+
+
+def test_a_mask_moved_to_another_column_is_read_again(table, tmp_path):
+    cache = SeriesCache(tmp_path / "cache")
+    row = check_cases(table)[0][0]
+    wrong = replace(row, mask=row.cord, cord=None)
+    right = replace(row, mask=None, cord=row.cord)
+
+    first, second = (
+        CachingReader(cache, GridSpec()).inspect(item) for item in (wrong, right)
+    )
+
+    assert first.lesion_voxels > 0
+    assert second.lesion_voxels == 0
