@@ -164,7 +164,7 @@ def _header_faults(header: list[str], required: tuple[str, ...]) -> list[str]:
 
 
 def _is_rater(column: str) -> bool:
-    return column.startswith("rater") and column[5:].isdigit()
+    return column.startswith("rater") and column[5:].isdecimal()
 
 
 def _parse(

@@ -55,11 +55,11 @@ def scan_study(source: StudySource, *, series: str = "") -> StudyScan:
         *_without_labels(list(_nifti_candidates(source))),
     ]
     wanted = series or next((row.series for row in source.rows if row.series), "")
-    if series or (source.rows and len(source.rows) == 1 and wanted):
-        candidates = _choose_named(candidates, wanted)
-    else:
-        candidates = _choose(candidates)
-    return StudyScan(source.name, tuple(candidates), source.notes, source.flags)
+    is_named = bool(series or (source.rows and len(source.rows) == 1 and wanted))
+    candidates = _choose_named(candidates, wanted) if is_named else _choose(candidates)
+    return StudyScan(
+        source.name, tuple(candidates), source.notes, source.flags, is_named=is_named
+    )
 
 
 def load_study(source: StudySource, *, series: str = "") -> tuple[Volume, ...]:
@@ -291,7 +291,7 @@ def _choose_named(
 def _is_named(item: SeriesCandidate, wanted: str) -> bool:
     if wanted in {item.series_uid, item.name}:
         return True
-    if wanted.isdigit():
+    if wanted.isdecimal():
         return item.series_number == int(wanted)
     pattern = wanted.casefold()
     texts = (item.name.casefold(), item.description.casefold())
@@ -357,6 +357,8 @@ def _nothing_usable(scan: StudyScan) -> NoUsableSeriesError:
 
 def _check_ambiguous(scan: StudyScan) -> None:
     """Refuse a choice among NIfTI files that nothing but chance would decide."""
+    if scan.is_named:
+        return
     for item in scan.chosen:
         equals = [
             other

@@ -266,12 +266,14 @@ class StudyScan:
         candidates: In order of SeriesNumber, then name.
         notes: What was left out and why, printable.
         flags: Doubts about the study as a whole.
+        is_named: Whether `--series` or the table made the choice.
     """
 
     study: str
     candidates: tuple[SeriesCandidate, ...]
     notes: tuple[str, ...] = ()
     flags: tuple[QualityFlag, ...] = ()
+    is_named: bool = False
 
     @property
     def chosen(self) -> tuple[SeriesCandidate, ...]:

@@ -54,6 +54,7 @@ class TestReadCases:
         [
             ("name,t2w\np,a\n", "column 'case' is missing"),
             ("case,t2w,colour\np,a,b\n", "column 'colour' is unknown"),
+            ("case,t2w,rater²\np,a,ms\n", "column 'rater²' is unknown"),
             ("case,case,t2w\np,p,a\n", "there 2 times"),
             ("case,t2w\n", "no rows"),
             ("", "column 'case' is missing"),

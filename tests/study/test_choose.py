@@ -52,9 +52,10 @@ class TestScan:
 
         assert scan_study(mixed, series=uid).chosen[0].series_number == 3
 
-    def test_an_unknown_series_is_refused(self, mixed):
+    @pytest.mark.parametrize("wanted", ["nothing", "²"])
+    def test_an_unknown_series_is_refused(self, mixed, wanted):
         with pytest.raises(NoUsableSeriesError, match="among 5 series"):
-            load_study(mixed, series="nothing")
+            load_study(mixed, series=wanted)
 
     def test_a_named_series_still_has_to_fit(self, mixed):
         with pytest.raises(UnsuitableImageError, match="axial"):
@@ -74,6 +75,14 @@ class TestNifti:
 
         with pytest.raises(AmbiguousSeriesError, match="scanA, scanB"):
             load_study(study(tmp_path / "d"))
+
+    def test_a_named_one_of_them_is_read(self, tmp_path):
+        for name in ("scanA", "scanB"):
+            cases.write_nifti(tmp_path / "d" / "p" / f"{name}.nii")
+
+        found = load_study(study(tmp_path / "d"), series="scanA")
+
+        assert [volume.name for volume in found] == ["scanA"]
 
     def test_the_name_decides(self, tmp_path):
         for name in ("t1w", "t2w", "t2w_stir"):
