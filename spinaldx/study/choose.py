@@ -1,8 +1,10 @@
 """One study: every series judged, the right ones chosen and read."""
 
 import fnmatch
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -22,6 +24,7 @@ from spinaldx.study.masks import voxels_are_labels
 from spinaldx.study.nifti import NiftiHeader, read_header, read_image, stem_of
 from spinaldx.study.scoring import Evidence, judge
 from spinaldx.study.series import (
+    CaseRow,
     SeriesCandidate,
     StudyScan,
     StudySource,
@@ -39,7 +42,8 @@ def scan_study(source: StudySource, *, series: str = "") -> StudyScan:
     Args:
         source: From `find_studies`.
         series: Chooses by SeriesInstanceUID, SeriesNumber, or a pattern (`*`,
-            `?`) over names and descriptions, whatever the scores say.
+            `?`) over names and descriptions, whatever the scores say. Without it
+            the table's column `series` chooses, where every row names something.
 
     Returns:
         All series with scores, reasons and the choice; nothing chosen is not an
@@ -54,11 +58,20 @@ def scan_study(source: StudySource, *, series: str = "") -> StudyScan:
         *_dicom_candidates(source),
         *_without_labels(list(_nifti_candidates(source))),
     ]
-    wanted = series or next((row.series for row in source.rows if row.series), "")
-    is_named = bool(series or (source.rows and len(source.rows) == 1 and wanted))
-    candidates = _choose_named(candidates, wanted) if is_named else _choose(candidates)
+    flags = source.flags
+    named = _named(candidates, series) if series else _named_by_rows(source, candidates)
+    if named is None and any(row.series for row in source.rows):
+        text = "The table's column series names no series of some row; not used."
+        flags = (*flags, QualityFlag("series_not_found", text))
+    candidates = (
+        _choose(candidates) if named is None else _choose_named(candidates, named)
+    )
     return StudyScan(
-        source.name, tuple(candidates), source.notes, source.flags, is_named=is_named
+        source.name,
+        tuple(candidates),
+        source.notes,
+        flags,
+        is_named=named is not None,
     )
 
 
@@ -270,13 +283,71 @@ def _extent_z(
     return float(centre - reach), float(centre + reach)
 
 
-def _choose_named(
-    candidates: Sequence[SeriesCandidate], wanted: str
+def _named(candidates: Sequence[SeriesCandidate], wanted: str) -> list[SeriesCandidate]:
+    return [item for item in candidates if _is_named(item, wanted)]
+
+
+def _named_by_rows(
+    source: StudySource, candidates: Sequence[SeriesCandidate]
+) -> list[SeriesCandidate] | None:
+    """Return the series that the rows of a table name.
+
+    Returns:
+        None where the column is empty, or a station's row names nothing; then the
+        choice is open.
+    """
+    if not any(row.series for row in source.rows):
+        return None
+    found = [_named_by_row(row, candidates) for row in source.rows]
+    if len(found) > 1 and not all(found):
+        return None
+    return [item for items in found for item in items]
+
+
+def _named_by_row(
+    row: CaseRow, candidates: Sequence[SeriesCandidate]
 ) -> list[SeriesCandidate]:
-    """Choose what the user names; everything else becomes spare."""
+    """Return what a row means, as `fine-tune` reads it."""
+    if row.t2w is None:
+        return []
+    # A NIfTI file is the image itself; `series` may say which station it shows.
+    meant = [item for item in candidates if item.file == ImageFile(row.t2w)]
+    if meant or not row.series:
+        return meant
+    inside = [item for item in candidates if _lies_in(item, row.t2w)]
+    alone = _numbered_alone(inside)
+    return [
+        item
+        for item, renamed in zip(inside, alone, strict=True)
+        if _is_named(renamed, row.series)
+    ]
+
+
+def _lies_in(item: SeriesCandidate, place: Path) -> bool:
+    paths = {part.file.path for part in item.slices}
+    if item.file is not None:
+        paths.add(item.file.path)
+    return any(place == path or place in path.parents for path in paths)
+
+
+def _numbered_alone(items: Sequence[SeriesCandidate]) -> Iterator[SeriesCandidate]:
+    """Name DICOM series as they are named where their folder is read alone."""
+    counts: Counter[str] = Counter()
+    for item in items:
+        kind = item.name.partition("-")[0]
+        counts[kind] += 1
+        is_dicom = item.kind == "dicom"
+        name = f"{kind}-{counts[kind]:02d}" if is_dicom else item.name
+        yield replace(item, name=name)
+
+
+def _choose_named(
+    candidates: Sequence[SeriesCandidate], named: Sequence[SeriesCandidate]
+) -> list[SeriesCandidate]:
+    """Choose what the user or the table names; everything else becomes spare."""
     chosen = []
     for item in candidates:
-        if _is_named(item, wanted):
+        if item in named:
             item = replace(  # noqa: PLW2901 - the changed one goes on
                 item,
                 verdict=Verdict.CHOSEN,

@@ -111,7 +111,8 @@ class CaseRow:
         mask: Lesion mask on the image's grid.
         diagnosis: ``astrocytoma``, ``ependymoma``, ``ms``, ``nmosd`` or, for a
             case without lesion, ``healthy``.
-        series: Which series of the folder, or the name of the station.
+        series: Which series of a folder or archive; for a NIfTI file, which is the
+            image itself, the name of its station.
         cord: Cord mask.
         ct1w: Contrast-enhanced T1w image.
         age: Years.
@@ -184,7 +185,10 @@ class StudySource:
         stored = [part for file in self.nifti for part in stored_in(file)]
         named = {(part.name, digest_of(part)) for part in stored}
         unnamed = {("", digest_of(file)) for file in self.source_files} - named
-        chosen = {("series", row.series) for row in self.rows}
+        places = list(dict.fromkeys(row.t2w for row in self.rows))
+        chosen = {
+            (f"series of {places.index(row.t2w)}", row.series) for row in self.rows
+        }
         for name, value in sorted(named | unnamed | chosen):
             digest.update(f"{name}\0{value}\n".encode())
         return digest.hexdigest()

@@ -68,6 +68,64 @@ class TestScan:
             load_study(study(tmp_path / "p"), series="1")
 
 
+class TestTable:
+    @pytest.fixture
+    def folder(self, tmp_path):
+        """Two repeats of the neck and, farther down, the loins."""
+        for number, down in ((1, 0), (2, 0), (3, 400)):
+            places = [cases.place_of(3.3 * index, down=down) for index in range(11)]
+            slices = cases.dicom_series(cases.spine_voxels(seed=number), series=number)
+            for dataset, place in zip(slices, places, strict=True):
+                dataset.ImagePositionPatient = place
+            cases.save(slices, tmp_path / "dcm" / str(number))
+        return tmp_path
+
+    def scan(self, folder, rows):
+        (folder / "cases.csv").write_text("case,t2w,series\n" + "\n".join(rows))
+        return scan_study(study(folder / "cases.csv"))
+
+    def test_every_series_named_is_chosen_and_no_other(self, folder):
+        scan = self.scan(folder, ["a,dcm,1", "a,dcm,3"])
+
+        assert [item.series_number for item in scan.chosen] == [1, 3]
+        assert scan.flags == ()
+
+    def test_each_row_names_series_of_its_own_folder(self, folder):
+        rows = ["a,dcm/3,t2w-01", "a,dcm/1,T2W-01"]
+
+        scan = self.scan(folder, rows)
+
+        assert [item.series_number for item in scan.chosen] == [1, 3]
+
+    def test_a_nifti_file_is_chosen_whatever_its_station_is_called(self, folder):
+        for name in ("img", "scan"):
+            cases.write_nifti(folder / f"{name}.nii")
+
+        one = self.scan(folder, ["a,img.nii,cervical"])
+        two = self.scan(folder, ["a,img.nii,cervical", "a,scan.nii,lumbar"])
+
+        assert [item.name for item in one.chosen] == ["img"]
+        assert [item.name for item in two.chosen] == ["img", "scan"]
+        assert load_study(study(folder / "cases.csv"))
+
+    def test_a_row_that_names_nothing_leaves_the_choice_open_and_is_told(self, folder):
+        scan = self.scan(folder, ["a,dcm,1", "a,dcm,7"])
+
+        assert [item.series_number for item in scan.chosen] == [2, 3]
+        assert [flag.code for flag in scan.flags] == ["series_not_found"]
+        assert scan.flags[0].needs_review
+
+    def test_the_only_row_must_name_something(self, folder):
+        assert self.scan(folder, ["a,dcm,7"]).chosen == ()
+
+    def test_an_option_beats_the_table(self, folder):
+        self.scan(folder, ["a,dcm,1", "a,dcm,3"])
+
+        scan = scan_study(study(folder / "cases.csv"), series="2")
+
+        assert [item.series_number for item in scan.chosen] == [2]
+
+
 class TestNifti:
     def test_images_that_fit_equally_are_ambiguous(self, tmp_path):
         for name in ("scanA", "scanB"):

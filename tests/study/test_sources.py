@@ -167,6 +167,16 @@ class TestFingerprint:
         assert first == second
         assert find_studies([two])[0].fingerprint() != first
 
+    def test_follows_which_series_of_which_file_is_meant(self, tmp_path):
+        for name in ("a", "b"):
+            cases.write_nifti(tmp_path / f"{name}.nii")
+        table, found = tmp_path / "cases.csv", []
+        for first, second in ((1, 2), (2, 1)):
+            table.write_text(f"case,t2w,series\nc,a.nii,{first}\nc,b.nii,{second}\n")
+            found.append(find_studies([table])[0].fingerprint())
+
+        assert found[0] != found[1]
+
     def test_takes_every_dicom_file_once(self, tmp_path):
         cases.save([cases.enhanced()], tmp_path / "p")
 
