@@ -1,6 +1,7 @@
 """DICOM files to headers: nothing of the pixels is read."""
 
 import contextlib
+import hashlib
 import io
 import logging
 import math
@@ -52,6 +53,7 @@ _KEYWORDS = [
     "SOPInstanceUID",
     "StudyInstanceUID",
     "SeriesInstanceUID",
+    "PatientID",
     "FrameOfReferenceUID",
     "Modality",
     "ImageType",
@@ -339,7 +341,17 @@ def _tags(dataset: Dataset, sop_class: str) -> DicomTags:
         samples=_whole(dataset, "SamplesPerPixel") or 1,
         stored=" ".join(_text(dataset, word) for word in _STORED_AS),
         mosaic="MOSAIC" in {part.upper() for part in image_type},
+        patient_sha256=_patient(dataset),
     )
+
+
+def _patient(dataset: Dataset) -> str:
+    """Hash PatientID, which is only ever compared; empty when there is none."""
+    raw: Any = dataset.get_item(_TAG_OF["PatientID"])
+    value = b"" if raw is None or raw.value is None else raw.value
+    plain = value if isinstance(value, bytes) else str(value).encode()
+    plain = plain.strip(b"\0 ").lower()
+    return hashlib.sha256(plain).hexdigest() if plain else ""
 
 
 def _slice(

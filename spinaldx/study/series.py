@@ -33,7 +33,7 @@ class Verdict(StrEnum):
 class DicomTags:
     """What one DICOM file says about its series; empty where it says nothing.
 
-    Texts hold descriptions as the hospital typed them: they may be shown on the
+    Of the patient only a hash of PatientID is kept, to tell patients apart. Texts hold descriptions as the hospital typed them: they may be shown on the
     terminal through `printable`, and never go into results.
     """
 
@@ -59,6 +59,7 @@ class DicomTags:
     samples: int = 1
     stored: str = ""
     mosaic: bool = False
+    patient_sha256: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)

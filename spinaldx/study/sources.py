@@ -4,7 +4,8 @@ How studies are told apart, in this order:
 
 - A CSV table: one study a `case`; its rows are the stations.
 - DICOM files, wherever they lie below one input: one study a StudyInstanceUID,
-  named after the innermost folder that holds all of its files.
+  named after the innermost folder that holds all of its files. Without that UID
+  one study a folder, and never one for several PatientIDs; both are flagged.
 - A NIfTI file named as input: one study, named after the file.
 - NIfTI files below a folder: one study a folder, and in BIDS trees one a `sub-*`
   or `sub-*/ses-*` folder. A folder that holds the files of several patients side by
@@ -31,10 +32,18 @@ from spinaldx.study.archive import ImageFile, list_archive, open_file
 from spinaldx.study.cases import read_cases
 from spinaldx.study.masks import is_mask_name, may_be_mask_name, voxels_are_labels
 from spinaldx.study.nifti import is_nifti_name, stem_of
-from spinaldx.study.series import CaseRow, StudySource
+from spinaldx.study.series import CaseRow, DicomHeader, StudySource
 from spinaldx.study.vocabulary import patient_part
 
 _MOST_IMAGES_OF_A_PATIENT = 12
+_NO_STUDY_UID = QualityFlag(
+    "study_uid_missing",
+    "Files without StudyInstanceUID: taken for one study because of their folder.",
+)
+_SPLIT_BY_PATIENT = QualityFlag(
+    "patients_split",
+    "Its StudyInstanceUID or folder holds several patients; told apart by PatientID.",
+)
 _DICOM_SUFFIXES = (".dcm", ".ima", ".dicom")
 _RESULT_FILES = {"prediction.json", "failure.json"}
 _OTHER_SUFFIXES = [
@@ -231,28 +240,49 @@ def _dicom_studies(tree: _Tree) -> Iterator[StudySource]:
 
     folder_of = {item.file: item.folder for item in tree.dicom}
     headers, faults = read_headers([item.file for item in tree.dicom])
-    studies = defaultdict(list)
-    for header in headers:
-        studies[header.tags.study_uid].append(header)
     for file, message in faults:
         tree.problems.append((folder_of[file], UnreadableFileError(message)))
     named = defaultdict(list)
-    for group in studies.values():
+    for group, flags in _told_apart(headers, folder_of):
         folders = [folder_of[header.slices[0].file] for header in group]
-        named[_common(folders)].append(group)
+        named[_common(folders)].append((group, flags))
     for folder, groups in sorted(named.items()):
-        groups.sort(key=lambda group: min(item.slices[0].file for item in group))
-        for number, group in enumerate(groups, start=1):
+        groups.sort(key=lambda found: min(item.slices[0].file for item in found[0]))
+        for number, (group, flags) in enumerate(groups, start=1):
             name = _name(tree, folder)
             notes: tuple[str, ...] = ()
+            flags = (*flags, *_fault_flags(tree, folder))  # noqa: PLW2901 - goes on
             if len(groups) > 1:
                 name = f"{name}-{number}"
                 notes = (f"{len(groups)} studies lie in one folder; numbered",)
-            flags = _fault_flags(tree, folder)
-            if len(groups) > 1:
                 text = "Another study lies in the same folder; kept apart."
-                flags = (*flags, QualityFlag("folder_shared", text, needs_review=False))
+                shared = QualityFlag("folder_shared", text, needs_review=False)
+                flags = (*flags, shared)  # noqa: PLW2901 - goes on
             yield StudySource(name, dicom=tuple(group), notes=notes, flags=flags)
+
+
+def _told_apart(
+    headers: Sequence[DicomHeader], folder_of: dict[ImageFile, tuple[str, ...]]
+) -> Iterator[tuple[list[DicomHeader], tuple[QualityFlag, ...]]]:
+    """Group headers by study, and never two patients into one.
+
+    Anonymised files may have no StudyInstanceUID, or one that all patients share.
+    """
+    studies: dict[object, list[DicomHeader]] = defaultdict(list)
+    for header in headers:
+        # A FrameOfReferenceUID, which could join folders, may be everybody's as well.
+        uid = header.tags.study_uid
+        studies[uid or folder_of[header.slices[0].file]].append(header)
+    for group in studies.values():
+        flags = [] if group[0].tags.study_uid else [_NO_STUDY_UID]
+        patients: dict[str, list[DicomHeader]] = defaultdict(list)
+        for header in group:
+            patients[header.tags.patient_sha256].append(header)
+        if len(patients.keys() - {""}) < 2:
+            yield group, tuple(flags)
+            continue
+        for part in patients.values():
+            yield part, (*flags, _SPLIT_BY_PATIENT)
 
 
 def _fault_flags(tree: _Tree, folder: tuple[str, ...]) -> tuple[QualityFlag, ...]:

@@ -104,6 +104,56 @@ class TestNames:
         assert names(tmp_path) == ["p"]
 
 
+def flags_of(folder):
+    return [
+        (source.name, [flag.code for flag in source.flags])
+        for source in find_studies([folder])
+    ]
+
+
+class TestPatients:
+    def save(self, folder, number, **tags):
+        slices = cases.dicom_series(study=number, **tags)[:2]
+        cases.save(slices, folder, f"{number}-{{}}")
+
+    def test_without_a_study_uid_each_folder_is_a_study(self, tmp_path):
+        for number in (1, 2):
+            self.save(tmp_path / f"p{number}", number, StudyInstanceUID=None)
+
+        assert flags_of(tmp_path) == [
+            ("p1", ["study_uid_missing"]),
+            ("p2", ["study_uid_missing"]),
+        ]
+
+    def test_patients_of_one_study_uid_are_studies(self, tmp_path):
+        for number in (1, 2):
+            tags = {"StudyInstanceUID": "1.2.3", "PatientID": f"CANARY-{number}"}
+            self.save(tmp_path / f"p{number}", number, **tags)
+
+        assert flags_of(tmp_path) == [
+            ("p1", ["patients_split"]),
+            ("p2", ["patients_split"]),
+        ]
+        assert "CANARY" not in repr(find_studies([tmp_path]))
+        assert "CANARY" not in str([s.dicom for s in find_studies([tmp_path])])
+
+    def test_patients_in_one_folder_without_study_uid_are_studies(self, tmp_path):
+        for number in (1, 2, 3):
+            patient = None if number == 3 else f"P{number}"
+            tags = {"StudyInstanceUID": None, "PatientID": patient}
+            self.save(tmp_path / "p", number, **tags)
+
+        codes = ["study_uid_missing", "patients_split", "folder_shared"]
+        assert flags_of(tmp_path) == [(f"p-{number}", codes) for number in (1, 2, 3)]
+
+    def test_one_patient_however_written_is_one(self, tmp_path):
+        for number, patient in enumerate((None, "p7", "P7 "), start=1):
+            tags = {"StudyInstanceUID": "1.2.3", "PatientID": patient}
+            self.save(tmp_path / "p", number, **tags)
+
+        assert flags_of(tmp_path) == [("p", [])]
+
+
 class TestInputs:
     def test_nothing_there(self, tmp_path):
         with pytest.raises(UsageError, match="no such file"):
