@@ -11,7 +11,8 @@ How studies are told apart, in this order:
   or `sub-*/ses-*` folder. A folder that holds the files of several patients side by
   side (the input itself, or more than 12 images; names that differ in more than
   words about the series) gives one study a patient: files whose names differ in
-  such words alone (`p7_cervical_T2w`, `p7_T1w`) are one patient's.
+  such words alone (`p7_cervical_T2w`, `p7_T1w`) are one patient's. Any other folder
+  whose files are named like those of several patients is flagged.
 - A zip archive: as a folder of its name.
 
 A study is named after the path below the input, joined by `__`; the input itself
@@ -33,7 +34,7 @@ from spinaldx.study.cases import read_cases
 from spinaldx.study.masks import is_mask_name, may_be_mask_name, voxels_are_labels
 from spinaldx.study.nifti import is_nifti_name, stem_of
 from spinaldx.study.series import CaseRow, DicomHeader, StudySource
-from spinaldx.study.vocabulary import patient_part
+from spinaldx.study.vocabulary import look_like_patients, patient_part
 
 _MOST_IMAGES_OF_A_PATIENT = 12
 _NO_STUDY_UID = QualityFlag(
@@ -43,6 +44,10 @@ _NO_STUDY_UID = QualityFlag(
 _SPLIT_BY_PATIENT = QualityFlag(
     "patients_split",
     "Its StudyInstanceUID or folder holds several patients; told apart by PatientID.",
+)
+_PATIENTS_MIXED = QualityFlag(
+    "patients_mixed",
+    "Its files are named like those of several patients; give each a folder.",
 )
 _DICOM_SUFFIXES = (".dcm", ".ima", ".dicom")
 _RESULT_FILES = {"prediction.json", "failure.json"}
@@ -316,7 +321,9 @@ def _nifti_studies(tree: _Tree) -> Iterator[StudySource]:
             is_input or len(files) > _MOST_IMAGES_OF_A_PATIENT
         )
         if not is_mixed:
-            yield StudySource(_name(tree, folder), nifti=tuple(files))
+            stems = [stem_of(file.name) for file in files]
+            flags = (_PATIENTS_MIXED,) if look_like_patients(stems) else ()
+            yield StudySource(_name(tree, folder), nifti=tuple(files), flags=flags)
             continue
         for part, group in sorted(patients.items()):
             stem = stem_of(group[0].name) if len(group) == 1 else part

@@ -8,6 +8,7 @@ import functools
 import itertools
 import re
 import unicodedata
+from collections.abc import Sequence
 from enum import StrEnum
 
 
@@ -170,9 +171,70 @@ def station_of(text: str) -> str:
     return named[0] if len(named) == 1 else ""
 
 
+_PLACES = {Topic.SPINE, Topic.CERVICAL, Topic.THORACIC, Topic.LUMBAR, Topic.WHOLE}
+
 _RUN = re.compile(
     r"(?i)(?:^|(?<=[_\-. ]))(?:run|rec|chunk|acq|echo|part|station)[-_]?[a-z0-9]*"
 )
+
+
+# A name that begins with one of these words and a number, or in BIDS's way, says who.
+_IDENTITY = re.compile(
+    r"(?:sub-|(?:sub|subj|subject|pat|patient|pt|p|case|id)[-_ ]?(?=\d))0*([a-z0-9]+)"
+)
+# Words at the start of one patient's files that are no names: sides, postures,
+# visits, and what programs call an image or make of it.
+_NO_NAMES = (
+    "left right links rechts upper lower top bottom oben unten superior inferior mid "
+    "middle anterior posterior neutral flexion extension supine prone standing "
+    "baseline followup follow visit session first second third new old pre before "
+    "after control repeat again motion best good bad raw orig original source anat "
+    "anatomical mean average avg native clean cleaned final crop cropped reg registered "
+    "warped resampled resliced denoised corrected bias biascorr defaced anon anonymized "
+    "anonymised normalized normalised filtered smoothed converted output input result "
+    "sequence series serie scan image img volume vol file data dicom nifti with without "
+    "high low thick thin fast slow turbo spin echo siemens philips canon hitachi toshiba "
+    "study exam acquisition reference ref template patient subject unnamed unknown test"
+)
+
+
+def look_like_patients(stems: Sequence[str]) -> bool:
+    """Whether names of files in one folder seem to be of several patients.
+
+    They do where two begin with different identities (`sub-01`, `sub-02`), or where
+    two say the same about the series, begin with a word that says nothing about it,
+    and share no such word (`smith_T2w`, `jones_cervical_T2w`). Bare numbers do not
+    count: they number series too.
+    """
+    begun = [_IDENTITY.match(stem.lower()) for stem in stems]
+    if len({found[1] for found in begun if found}) > 1:
+        return True
+    named: dict[frozenset[Topic], list[set[str]]] = {}
+    for stem in stems:
+        words = _names_in(stem)
+        if words:
+            kind = topics_of(stem) - _PLACES
+            named.setdefault(kind, []).append(words)
+    return any(
+        one.isdisjoint(two)
+        for group in named.values()
+        for one, two in itertools.combinations(group, 2)
+    )
+
+
+def _names_in(stem: str) -> set[str]:
+    """Return words that may be names; none where the first word is no name."""
+    tokens = tokens_of(_RUN.sub("", stem))
+    names = [token for token in tokens if _may_be_name(token)]
+    return set(names) if names and names[0] == tokens[0] else set()
+
+
+def _may_be_name(token: str) -> bool:
+    no_names = _NO_NAMES.split()
+    # `scanB` and `images` are no names either.
+    is_plain = token in no_names or token[:-1] in no_names
+    is_word = len(token) > 2 and token.isalpha() and not is_plain
+    return is_word and not topics_of(token) and bool(patient_part(token))
 
 
 def patient_part(stem: str) -> str:

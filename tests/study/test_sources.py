@@ -146,6 +146,15 @@ class TestPatients:
         codes = ["study_uid_missing", "patients_split", "folder_shared"]
         assert flags_of(tmp_path) == [(f"p-{number}", codes) for number in (1, 2, 3)]
 
+    def test_names_of_several_patients_in_a_folder_below_are_flagged(self, tmp_path):
+        for name in ("a/smith_T2w", "a/jones_T2w", "b/sub-1_T1w", "b/sub-1_T2w"):
+            cases.write_nifti(tmp_path / f"{name}.nii")
+
+        assert flags_of(tmp_path) == [("a", ["patients_mixed"]), ("b", [])]
+        flag = find_studies([tmp_path])[0].flags[0]
+        assert flag.needs_review
+        assert "smith" not in flag.message
+
     def test_one_patient_however_written_is_one(self, tmp_path):
         for number, patient in enumerate((None, "p7", "P7 "), start=1):
             tags = {"StudyInstanceUID": "1.2.3", "PatientID": patient}

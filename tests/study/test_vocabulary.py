@@ -1,7 +1,13 @@
 import pytest
 
 from spinaldx.study.masks import is_mask_name, may_be_mask_name
-from spinaldx.study.vocabulary import Topic, patient_part, station_of, topics_of
+from spinaldx.study.vocabulary import (
+    Topic,
+    look_like_patients,
+    patient_part,
+    station_of,
+    topics_of,
+)
 
 
 class TestTopics:
@@ -80,6 +86,58 @@ class TestFileNames:
     )
     def test_patients_are_told_apart(self, one, two, same):
         assert (patient_part(one) == patient_part(two)) is same
+
+    @pytest.mark.parametrize(
+        "stems",
+        [
+            "smith_T2w jones_T2w",
+            "smith_T2w jones_spine_T2w",
+            "smith_cervical_T2w jones_lumbar_T2w",
+            "smith jones",
+            "Smith_Anna_T2w Jones_Ben_T2w Smith_Anna_T1w",
+            "sub-01_T2w sub-02_T2w",
+            "patient7_t2_sag patient8_t2_sag",
+            "p1_cervical_T2w p2_lumbar_T2w",
+            "sub-control01_T2w sub-ms01_T2w",
+        ],
+    )
+    def test_several_patients_are_suspected(self, stems):
+        assert look_like_patients(stems.split())
+
+    @pytest.mark.parametrize(
+        "stems",
+        [
+            "",
+            "smith_T2w",
+            "sub-01_T1w sub-01_T2w",
+            "sub-01_acq-cervical_T2w sub-01_acq-thoracic_run-2_T2w",
+            "sub-01_ses-1_T2w sub-1_ses-2_T2w",
+            "cervical thoracic lumbar",
+            "HWS_t2_sag BWS_t2_sag LWS_t2_sag",
+            "smith_cervical_T2w smith_thoracic_T2w smith_T1w",
+            "smith_anna_T2w anna_smith_T2w",
+            "left_T2w right_T2w",
+            "smith_left_T2w smith_right_T2w",
+            "neutral_T2w flexion_T2w extension_T2w",
+            "upper_T2w lower_T2w",
+            "baseline_T2w followup_T2w",
+            "scanA scanB",
+            "img1 img2 img3",
+            "矢状_T2 颈椎_T2",
+            "t2_tse_sag_p2 t2_tse_sag_p3",
+            "t2w t2w_denoised t2w_resampled",
+            "raw_T2w cropped_T2w",
+            "t2_tse_sag_5 t2_tse_sag_7",
+            "301_t2_tse_sag 401_t2_tse_sag",
+            "smith_t2_tse_sag_20230101121314_5 smith_t2_tse_sag_20230101121314_7a",
+            "myelo_sag t2_sag localizer flair",
+            "t2w t1w stir dwi",
+            "T2w T2w_ax T2star pd",
+            "errsm_11_t2 errsm_11_t1 errsm_11_t2s",
+        ],
+    )
+    def test_files_of_one_patient_are_not(self, stems):
+        assert not look_like_patients(stems.split())
 
     @pytest.mark.parametrize(
         "name",
