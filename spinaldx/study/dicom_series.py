@@ -2,7 +2,7 @@
 
 Files are taken apart by StudyInstanceUID, SeriesInstanceUID, kind, size, pixel
 spacing and orientation; then, where several images lie at one place, by echo,
-component, b-value, time and acquisition. Doubles are dropped by SOPInstanceUID.
+component, b-value, time or acquisition, whichever does it best. Doubles are dropped by SOPInstanceUID.
 """
 
 import itertools
@@ -186,32 +186,57 @@ def _same_direction(
 def _split_contrasts(
     group: list[tuple[DicomTags, DicomSlice]],
 ) -> list[list[tuple[DicomTags, DicomSlice]]]:
-    """Take apart images that share a place, by the first contrast that does it."""
-    if not _share_places(group):
+    """Take apart images that share a place, by the contrast that does it best.
+
+    Of contrasts that split evenly, or into few parts, that is one with no more parts
+    than there are images at a place, then one that leaves no shared place, then the
+    one with the fewest parts: a time of its own for every slice, as gating writes it,
+    tells no repeats apart.
+    """
+    at_a_place = _most_at_a_place(group)
+    if at_a_place < 2:
         return [group]
-    values: dict[str, set[str]] = defaultdict(set)
-    for _, item in group:
-        for name, value in item.contrast:
-            values[name].add(value)
-    for name in values:
-        parts: dict[str, list[tuple[DicomTags, DicomSlice]]] = defaultdict(list)
-        for tags, item in group:
-            parts[dict(item.contrast).get(name, "")].append((tags, item))
-        is_even = len({len(part) for part in parts.values()}) == 1
-        if len(parts) > 1 and (is_even or len(parts) <= len(group) / 3):
-            return [
-                piece for part in parts.values() for piece in _split_contrasts(part)
-            ]
-    return [group]
+    names = dict.fromkeys(name for _, item in group for name, _ in item.contrast)
+    splits = [_parts(group, name) for name in names]
+    splits = [parts for parts in splits if _is_split(parts)]
+    if not splits:
+        return [group]
+
+    def badness(
+        parts: list[list[tuple[DicomTags, DicomSlice]]],
+    ) -> tuple[bool, bool, bool, int]:
+        is_shared = any(_most_at_a_place(part) > 1 for part in parts)
+        is_uneven = len(set(map(len, parts))) > 1
+        return len(parts) > at_a_place, is_shared, is_uneven, len(parts)
+
+    best = min(splits, key=badness)
+    return [piece for part in best for piece in _split_contrasts(part)]
 
 
-def _share_places(group: list[tuple[DicomTags, DicomSlice]]) -> bool:
+def _parts(
+    group: list[tuple[DicomTags, DicomSlice]], name: str
+) -> list[list[tuple[DicomTags, DicomSlice]]]:
+    """Group by the value of one contrast."""
+    parts: dict[str, list[tuple[DicomTags, DicomSlice]]] = defaultdict(list)
+    for tags, item in group:
+        parts[dict(item.contrast).get(name, "")].append((tags, item))
+    return list(parts.values())
+
+
+def _is_split(parts: list[list[tuple[DicomTags, DicomSlice]]]) -> bool:
+    sizes = {len(part) for part in parts}
+    n_slices = sum(map(len, parts))
+    is_even = len(sizes) == 1 and sizes != {1}
+    return len(parts) > 1 and (is_even or len(parts) <= n_slices / 3)
+
+
+def _most_at_a_place(group: list[tuple[DicomTags, DicomSlice]]) -> int:
     places = Counter(
         tuple(round(x / _MM_SAME_PLACE) for x in item.position_mm)
         for _, item in group
         if item.position_mm is not None
     )
-    return any(count > 1 for count in places.values())
+    return max(places.values(), default=0)
 
 
 def _build(group: list[tuple[DicomTags, DicomSlice]]) -> Stack:

@@ -1,3 +1,5 @@
+import itertools
+
 import fault_catalogue as catalogue
 import numpy as np
 import pytest
@@ -66,6 +68,59 @@ class TestScan:
 
         with pytest.raises(GeometryError, match="missing in the middle"):
             load_study(study(tmp_path / "p"), series="1")
+
+
+def repeated(folder, change, *, echoes=1, repeats=2):
+    """One series of several repeats and echoes; `change` sets further tags."""
+    datasets = []
+    for repeat, echo in itertools.product(range(repeats), range(echoes)):
+        number = repeat * echoes + echo
+        for dataset in cases.dicom_series(cases.spine_voxels(seed=number)):
+            index = int(dataset.InstanceNumber) - 1
+            dataset.SOPInstanceUID = cases.uid_of("repeat", number, index)
+            dataset.InstanceNumber = index + 1 + 11 * number
+            dataset.AcquisitionNumber = repeat + 1
+            dataset.EchoTime = 90.0 + 10 * echo
+            change(dataset, index, number)
+            datasets.append(dataset)
+    cases.save(datasets, folder)
+    return study(folder)
+
+
+class TestRepeats:
+    def test_a_trigger_time_of_every_slice_splits_nothing(self, tmp_path):
+        def trigger(dataset, index, number):
+            dataset.TriggerTime = 10.0 * index + 1003 * number
+
+        scan = scan_study(repeated(tmp_path, trigger))
+
+        assert [item.n_slices for item in scan.candidates] == [11, 11]
+        assert len(scan.chosen) == 1
+
+    def test_nor_does_one_that_repeats_share(self, tmp_path):
+        def trigger(dataset, index, number):
+            dataset.TriggerTime = 10.0 * index
+
+        scan = scan_study(repeated(tmp_path, trigger))
+
+        assert [item.n_slices for item in scan.candidates] == [11, 11]
+
+    def test_echoes_of_repeats_are_split_by_both(self, tmp_path):
+        def trigger(dataset, index, number):
+            # Slices of two images have one time, and none of them one place.
+            dataset.TriggerTime = float((index + 3 * number) % 11 + 11 * (number // 2))
+
+        scan = scan_study(repeated(tmp_path, trigger, echoes=2))
+
+        assert [item.n_slices for item in scan.candidates] == [11] * 4
+
+    def test_echoes_are_split_before_packages(self, tmp_path):
+        def package(dataset, index, number):
+            dataset.AcquisitionNumber = index % 2 + 1
+
+        scan = scan_study(repeated(tmp_path, package, echoes=3, repeats=1))
+
+        assert [item.n_slices for item in scan.candidates] == [11] * 3
 
 
 class TestTable:
