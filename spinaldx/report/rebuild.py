@@ -137,17 +137,24 @@ class SourceImages:
             # Inputs that hold no study any more are as good as none.
             return ()
 
+    @functools.cached_property
+    def _files(self) -> tuple[ImageFile, ...]:
+        """All NIfTI images; of inputs whose studies would share a name too."""
+        found = self._studies or [
+            study for given in self._inputs for study in SourceImages((given,))._studies
+        ]
+        return tuple(file for study in found for file in study.nifti)
+
     def find(self, series: StoredSeries) -> Volume | None:
         """Return the NIfTI image a series was read from, or None.
 
         The name narrows the search, the hash of the bytes decides.
         """
-        for study in self._studies:
-            for file in study.nifti:
-                if series.source_name in {"", file.name}:
-                    volume = _read_source(file, series)
-                    if volume is not None:
-                        return volume
+        for file in self._files:
+            if series.source_name in {"", file.name}:
+                volume = _read_source(file, series)
+                if volume is not None:
+                    return volume
         return None
 
     def patient_header(self, study: str) -> PatientHeader:

@@ -148,7 +148,7 @@ class StudySource:
     """One study found, nothing of its pixels read.
 
     Attributes:
-        name: Safe, unique in one call of `find_studies`, never from a tag.
+        name: Safe, unique in one call of `find_studies`, without any tag's text.
         nifti: Its NIfTI images; masks are left out.
         dicom: Headers of its DICOM images.
         rows: The rows of the CSV table it comes from.

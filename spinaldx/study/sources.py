@@ -16,12 +16,16 @@ How studies are told apart, in this order:
 - A zip archive: as a folder of its name.
 
 A study is named after the path below the input, joined by `__`; the input itself
-gives its own name. Names never come from tags. Equal names from several inputs get
-parent folders in front; studies that share one folder are numbered.
+gives its own name. No text of a tag is ever part of a name. Equal names from several
+inputs get parent folders in front. Where several studies still have one name, each of
+them gets a code that depends on itself alone: nobody keeps the plain name and nobody is
+numbered, since a mask or result found by name would be another patient's as soon as a
+study comes in between.
 """
 
+import hashlib
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
@@ -48,6 +52,11 @@ _SPLIT_BY_PATIENT = QualityFlag(
 _PATIENTS_MIXED = QualityFlag(
     "patients_mixed",
     "Its files are named like those of several patients; give each a folder.",
+)
+_FOLDER_SHARED = QualityFlag(
+    "folder_shared",
+    "Another study lies in the same folder; kept apart.",
+    needs_review=False,
 )
 _DICOM_SUFFIXES = (".dcm", ".ima", ".dicom")
 _RESULT_FILES = {"prediction.json", "failure.json"}
@@ -91,6 +100,19 @@ class _Found:
     folder: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """A study whose name may be that of others too.
+
+    Attributes:
+        source: The study.
+        code: Tells it from studies of the same name, whatever these are.
+    """
+
+    source: StudySource
+    code: str
+
+
 @dataclass(slots=True)
 class _Tree:
     """All that was found below one input."""
@@ -113,11 +135,12 @@ def find_studies(inputs: Sequence[Path]) -> tuple[StudySource, ...]:
         cannot be used is among them, with its `problem`.
 
     Raises:
-        UsageError: If an input does not exist.
+        UsageError: If an input does not exist, or studies cannot be told apart by
+            name.
         UnreadableFileError: If nothing at all was found.
         TableError: If a table has faults.
     """
-    found: list[tuple[Path, StudySource]] = []
+    found: list[tuple[Path, _Named]] = []
     seen: set[Path] = set()
     for given in inputs:
         if not given.exists():
@@ -127,7 +150,7 @@ def find_studies(inputs: Sequence[Path]) -> tuple[StudySource, ...]:
         if root in seen:
             continue
         seen.add(root)
-        found += [(given, source) for source in _studies_of(given)]
+        found += [(given, item) for item in _studies_of(given)]
     if not found:
         named = ", ".join(str(given) for given in inputs)
         message = f"{named}: no MRI study in it."
@@ -136,13 +159,14 @@ def find_studies(inputs: Sequence[Path]) -> tuple[StudySource, ...]:
     return _with_unique_names(found)
 
 
-def _studies_of(given: Path) -> list[StudySource]:
+def _studies_of(given: Path) -> list[_Named]:
     if given.is_file():
         if given.suffix.lower() in {".csv", ".tsv"}:
             return _from_table(given)
         if is_nifti_name(given.name):
             name = safe_name(stem_of(given.name))
-            return [StudySource(name, nifti=(ImageFile(given),))]
+            source = StudySource(name, nifti=(ImageFile(given),))
+            return [_Named(source, _code(given.name))]
         if given.name.upper() == "DICOMDIR":
             # Its index may lead anywhere; the files beside it speak for themselves.
             return _studies_of(given.absolute().parent)
@@ -221,24 +245,16 @@ def _add_archive(tree: _Tree, file: ImageFile, below: tuple[str, ...]) -> None:
             _add(tree, member, (*below, *parts[:-1]))
 
 
-def _from_tree(tree: _Tree) -> list[StudySource]:
-    sources = list(_dicom_studies(tree))
-    taken = {source.name for source in sources}
-    for source in _nifti_studies(tree):
-        if source.name not in taken:
-            sources.append(source)
-            continue
-        note = "a DICOM study lies in the same folder; kept apart"
-        name = f"{source.name}-nifti"
-        sources.append(replace(source, name=name, notes=(*source.notes, note)))
+def _from_tree(tree: _Tree) -> list[_Named]:
+    found = [*_dicom_studies(tree), *_nifti_studies(tree)]
     left = [error for _, error in tree.problems]
-    if not sources and left:
-        name = _name(tree, ())
-        return [StudySource(name, problem=left[0])]
-    return sources
+    if not found and left:
+        source = StudySource(_name(tree, ()), problem=left[0])
+        return [_Named(source, _code(_real_name(tree, ())))]
+    return found
 
 
-def _dicom_studies(tree: _Tree) -> Iterator[StudySource]:
+def _dicom_studies(tree: _Tree) -> Iterator[_Named]:
     if not tree.dicom:
         return
     from spinaldx.study.dicom_index import read_headers  # noqa: PLC0415 - heavy
@@ -253,17 +269,28 @@ def _dicom_studies(tree: _Tree) -> Iterator[StudySource]:
         named[_common(folders)].append((group, flags))
     for folder, groups in sorted(named.items()):
         groups.sort(key=lambda found: min(item.slices[0].file for item in found[0]))
-        for number, (group, flags) in enumerate(groups, start=1):
-            name = _name(tree, folder)
-            notes: tuple[str, ...] = ()
-            flags = (*flags, *_fault_flags(tree, folder))  # noqa: PLW2901 - goes on
-            if len(groups) > 1:
-                name = f"{name}-{number}"
-                notes = (f"{len(groups)} studies lie in one folder; numbered",)
-                text = "Another study lies in the same folder; kept apart."
-                shared = QualityFlag("folder_shared", text, needs_review=False)
-                flags = (*flags, shared)  # noqa: PLW2901 - goes on
-            yield StudySource(name, dicom=tuple(group), notes=notes, flags=flags)
+        shared = (_FOLDER_SHARED,) if len(groups) > 1 else ()
+        faulty = _fault_flags(tree, folder)
+        for group, flags in groups:
+            source = StudySource(
+                _name(tree, folder),
+                dicom=tuple(group),
+                flags=(*flags, *faulty, *shared),
+            )
+            uids = _telling_uids(group, is_alone=not flags)
+            real = () if not flags else (_real_name(tree, folder),)
+            yield _Named(source, _code(*real, *uids))
+
+
+def _telling_uids(headers: Sequence[DicomHeader], *, is_alone: bool) -> Iterable[str]:
+    """Return what no other study has.
+
+    Where the StudyInstanceUID is missing or not the study's alone, its images tell,
+    never PatientID: eight digits of a hash of so short a text can be guessed back.
+    """
+    if is_alone:
+        return (headers[0].tags.study_uid,)
+    return sorted({item.sop_uid for header in headers for item in header.slices})
 
 
 def _told_apart(
@@ -308,7 +335,7 @@ def _common(folders: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
     return first[:length]
 
 
-def _nifti_studies(tree: _Tree) -> Iterator[StudySource]:
+def _nifti_studies(tree: _Tree) -> Iterator[_Named]:
     folders = defaultdict(list)
     for item in tree.nifti:
         folders[_subject_folder(item.folder)].append(item.file)
@@ -323,14 +350,15 @@ def _nifti_studies(tree: _Tree) -> Iterator[StudySource]:
         if not is_mixed:
             stems = [stem_of(file.name) for file in files]
             flags = (_PATIENTS_MIXED,) if look_like_patients(stems) else ()
-            yield StudySource(_name(tree, folder), nifti=tuple(files), flags=flags)
+            source = StudySource(_name(tree, folder), nifti=tuple(files), flags=flags)
+            yield _Named(source, _code(_real_name(tree, folder)))
             continue
         for part, group in sorted(patients.items()):
             stem = stem_of(group[0].name) if len(group) == 1 else part
             below = (*folder, stem or "unnamed")
             note = f"{len(patients)} patients lie in one folder, told apart by name"
-            name = _name(tree, below)
-            yield StudySource(name, nifti=tuple(group), notes=(note,))
+            source = StudySource(_name(tree, below), nifti=tuple(group), notes=(note,))
+            yield _Named(source, _code(_real_name(tree, below)))
 
 
 def _subject_folder(folder: tuple[str, ...]) -> tuple[str, ...]:
@@ -342,17 +370,30 @@ def _subject_folder(folder: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _name(tree: _Tree, folder: tuple[str, ...]) -> str:
+    parts = _real_name(tree, folder).split("/")
+    return safe_name("__".join(safe_name(part) for part in parts))
+
+
+def _real_name(tree: _Tree, folder: tuple[str, ...]) -> str:
+    """Return what a study is named after, as it was typed."""
     if folder:
-        return safe_name("__".join(safe_name(part) for part in folder))
+        return "/".join(folder)
     root = tree.root.absolute()
-    return safe_name(stem_of(root.name) if root.is_file() else root.resolve().name)
+    return stem_of(root.name) if root.is_file() else root.resolve().name
 
 
-def _from_table(path: Path) -> list[StudySource]:
+def _code(*parts: str) -> str:
+    """Return eight digits, always the same for the same texts."""
+    # Names of files need not be valid Unicode.
+    plain = "\0".join(parts).encode(errors="surrogatepass")
+    return hashlib.sha256(plain).hexdigest()[:8]
+
+
+def _from_table(path: Path) -> list[_Named]:
     cases: dict[str, list[CaseRow]] = defaultdict(list)
     for row in read_cases(path, check_files=False):
         cases[row.case].append(row)
-    return [_from_rows(rows) for rows in cases.values()]
+    return [_Named(_from_rows(rows), _code(case)) for case, rows in cases.items()]
 
 
 def _from_rows(rows: list[CaseRow]) -> StudySource:
@@ -365,7 +406,7 @@ def _from_rows(rows: list[CaseRow]) -> StudySource:
         if len(parts) != 1:
             message = f"{path.name}: holds {len(parts)} studies, one was expected."
             return replace(source, problem=UnreadableFileError(message))
-        part = parts[0]
+        part = parts[0].source
         source = replace(
             source,
             nifti=(*source.nifti, *part.nifti),
@@ -377,33 +418,62 @@ def _from_rows(rows: list[CaseRow]) -> StudySource:
     return source
 
 
-def _with_unique_names(
-    found: list[tuple[Path, StudySource]],
-) -> tuple[StudySource, ...]:
-    givers = defaultdict(set)
-    for given, source in found:
-        givers[source.name.casefold()].add(given)
+def _with_unique_names(found: list[tuple[Path, _Named]]) -> tuple[StudySource, ...]:
+    widened = _with_parents(found)
+    shared = _names_of_several(item.source for item in widened)
+    sources = tuple(
+        _with_code(item) if item.source.name.casefold() in shared else item.source
+        for item in widened
+    )
+    if twice := _names_of_several(sources):
+        name = next(one.name for one in sources if one.name.casefold() in twice)
+        message = f"Several studies would be named {name}."
+        hint = "Rename their folders, or name each in the column case of a CSV table."
+        raise UsageError(message, hint=hint)
+    return sources
+
+
+def _names_of_several(sources: Iterable[StudySource]) -> set[str]:
+    # Many file systems do not tell upper from lower case.
+    counts = Counter(source.name.casefold() for source in sources)
+    return {name for name, count in counts.items() if count > 1}
+
+
+def _with_code(item: _Named) -> StudySource:
+    note = "several studies have this name; the code tells them apart"
+    source = item.source
+    name = f"{source.name}-{item.code}"
+    return replace(source, name=name, notes=(*source.notes, note))
+
+
+def _with_parents(found: list[tuple[Path, _Named]]) -> list[_Named]:
+    """Put parent folders in front of names that several inputs give."""
+    givers: dict[str, set[Path]] = defaultdict(set)
+    for given, item in found:
+        givers[item.source.name.casefold()].add(given.resolve())
     widened = []
-    for given, source in found:
-        if len(givers[source.name.casefold()]) == 1:
-            widened.append(source)
+    for given, item in found:
+        rivals = givers[item.source.name.casefold()]
+        if len(rivals) == 1:
+            widened.append(item)
             continue
-        name = safe_name(f"{given.resolve().parent.name}__{source.name}")
-        note = "several inputs give this name; the parent folder was put in front"
-        widened.append(replace(source, name=name, notes=(*source.notes, note)))
-    return tuple(_numbered(widened))
+        front = _parents(given.resolve(), _telling_depth(rivals))
+        name = safe_name(f"{front}__{item.source.name}")
+        note = "several inputs give this name; parent folders were put in front"
+        source = replace(item.source, name=name, notes=(*item.source.notes, note))
+        widened.append(replace(item, source=source))
+    return widened
 
 
-def _numbered(sources: Iterable[StudySource]) -> Iterator[StudySource]:
-    taken: set[str] = set()
-    for source in sources:
-        name, number = source.name, 1
-        while name.casefold() in taken:
-            number += 1
-            name = f"{source.name}-{number}"
-        taken.add(name.casefold())
-        if name == source.name:
-            yield source
-        else:
-            note = "several studies have this name; numbered in order"
-            yield replace(source, name=name, notes=(*source.notes, note))
+def _telling_depth(inputs: set[Path]) -> int:
+    """Return how many parent folders tell the inputs apart; 1 if none do."""
+    for depth in range(1, max(len(given.parts) for given in inputs)):
+        if len({_parents(given, depth).casefold() for given in inputs}) == len(inputs):
+            return depth
+    return 1
+
+
+def _parents(given: Path, depth: int) -> str:
+    # At the top of the tree too something is in front: the plain name was another's.
+    folders = given.parts[1:-1][-depth:] or ("root",)
+    return "__".join(safe_name(folder) for folder in folders)

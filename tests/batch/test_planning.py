@@ -1,12 +1,13 @@
 import json
 
 import pytest
+import study_cases as cases
 from batch_cases import settings_for, write_study
 
 from spinaldx import batch
 from spinaldx.batch import Shard
 from spinaldx.errors import OutputError, StudyError, UsageError
-from spinaldx.study import StudySource
+from spinaldx.study import StudySource, find_studies
 
 
 def sources(*names):
@@ -72,6 +73,20 @@ class TestPlan:
         plan = batch.plan(sources("ada"), settings_for(out, masks=tmp_path / "masks"))
 
         assert plan.warnings == ("1 folders of masks belong to no study, such as zoe.",)
+
+    def test_a_mask_under_the_name_of_one_that_became_several_is_warned_of(
+        self, out, tmp_path
+    ):
+        (tmp_path / "masks" / "a_b").mkdir(parents=True)
+        for name in ("a b", "a_b"):
+            cases.write_nifti(tmp_path / "in" / name / "t2w.nii")
+
+        plan = batch.plan(
+            find_studies([tmp_path / "in"]),
+            settings_for(out, masks=tmp_path / "masks"),
+        )
+
+        assert plan.warnings == ("1 folders of masks belong to no study, such as a_b.",)
 
     def test_masks_of_every_study_are_fine(self, out, tmp_path):
         (tmp_path / "masks" / "ada").mkdir(parents=True)

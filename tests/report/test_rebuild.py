@@ -176,6 +176,16 @@ class TestSourceImages:
 
         assert not outcome.is_rebuilt
 
+    def test_are_found_in_inputs_that_could_not_be_run_together(self, nifti_study):
+        out, source = nifti_study
+        # A copy under a path that nothing tells apart once it is made safe.
+        copy = source.parents[1].with_name("in ") / "p1" / source.name
+        copy.parent.mkdir(parents=True)
+        shutil.copy(source, copy)
+        (outcome,) = rebuild_reports(out, RebuildOptions(inputs=(source, copy)))
+
+        assert outcome.is_rebuilt
+
     def test_nothing_is_searched_without_inputs(self, nifti_study):
         out, _ = nifti_study
         (outcome,) = rebuild_reports(out)

@@ -1,3 +1,4 @@
+import re
 import zipfile
 
 import pytest
@@ -9,6 +10,17 @@ from spinaldx.study import find_studies, load_study, scan_study
 
 def names(*inputs):
     return [source.name for source in find_studies(inputs)]
+
+
+def files_by_name(folder):
+    return {
+        source.name: [file.path for file in source.source_files]
+        for source in find_studies([folder])
+    }
+
+
+def folders_by_name(folder):
+    return {name: paths[0].parent for name, paths in files_by_name(folder).items()}
 
 
 class TestNiftiFolders:
@@ -71,31 +83,107 @@ class TestNames:
 
         assert names(*paths) == ["a__t2w", "b__t2w"]
 
-    def test_names_equal_when_made_safe_are_numbered(self, tmp_path):
+    def test_equal_parents_are_told_apart_by_theirs(self, tmp_path):
+        places = [tmp_path / patient / "anat" for patient in ("p1", "p2")]
+        paths = [cases.write_nifti(place / "t2w.nii") for place in places]
+
+        assert names(*paths) == ["p1__anat__t2w", "p2__anat__t2w"]
+
+    def test_inputs_that_nothing_tells_apart_are_refused(self, tmp_path):
+        paths = [
+            cases.write_nifti(tmp_path / folder / "p" / "t2w.nii")
+            for folder in ("a b", "a_b")
+        ]
+
+        with pytest.raises(
+            UsageError, match="Several studies would be named"
+        ) as caught:
+            find_studies(paths)
+
+        assert "Rename" in caught.value.hint
+
+    def test_names_equal_when_made_safe_get_a_code_each(self, tmp_path):
         for name in ("a b", "a_b"):
             cases.write_nifti(tmp_path / name / "t2w.nii")
 
         found = find_studies([tmp_path])
 
-        assert [source.name for source in found] == ["a_b", "a_b-2"]
-        assert "numbered" in found[1].notes[0]
+        assert all(re.fullmatch(r"a_b-[0-9a-f]{8}", one.name) for one in found)
+        assert found[0].name != found[1].name
+        assert all("code" in one.notes[0] for one in found)
+
+    def test_a_code_stays_when_another_folder_comes_in_between(self, tmp_path):
+        for name in ("a b", "a_b"):
+            cases.write_nifti(tmp_path / name / "t2w.nii")
+        before = folders_by_name(tmp_path)
+        for name in ("A_b", "a  b"):
+            cases.write_nifti(tmp_path / name / "t2w.nii")
+
+        after = folders_by_name(tmp_path)
+
+        assert len(after) == 4
+        assert before.items() <= after.items()
+
+    def test_the_plain_name_is_nobody_s_once_it_is_several_studies(self, tmp_path):
+        cases.write_nifti(tmp_path / "a_b" / "t2w.nii")
+        assert names(tmp_path) == ["a_b"]
+        cases.write_nifti(tmp_path / "a b" / "t2w.nii")
+
+        assert "a_b" not in names(tmp_path)
+
+    def test_a_name_is_not_one_that_a_code_made(self, tmp_path):
+        for name in ("a b", "a_b"):
+            cases.write_nifti(tmp_path / name / "t2w.nii")
+        cases.write_nifti(tmp_path / names(tmp_path)[0] / "t2w.nii")
+
+        with pytest.raises(UsageError, match="Several studies would be named"):
+            find_studies([tmp_path])
 
     def test_an_input_named_twice_counts_once(self, tmp_path):
         path = cases.write_nifti(tmp_path / "t2w.nii")
 
         assert names(path, path) == ["t2w"]
 
-    def test_two_studies_in_one_folder_are_numbered(self, tmp_path):
+    def test_two_studies_in_one_folder_get_a_code_each(self, tmp_path):
         cases.save(cases.dicom_series(study=1)[:1], tmp_path / "p", "a{}")
         cases.save(cases.dicom_series(study=2)[:1], tmp_path / "p", "b{}")
 
-        assert names(tmp_path) == ["p-1", "p-2"]
+        first, second = names(tmp_path)
+
+        assert re.fullmatch(r"p-[0-9a-f]{8}", first)
+        assert re.fullmatch(r"p-[0-9a-f]{8}", second)
+        assert names(tmp_path / "p") == [first, second]
+
+    def test_a_code_stays_when_a_study_comes_in_between(self, tmp_path):
+        cases.save(cases.dicom_series(study=1)[:1], tmp_path / "p", "a{}")
+        cases.save(cases.dicom_series(study=3)[:1], tmp_path / "p", "c{}")
+        before = files_by_name(tmp_path)
+        cases.save(cases.dicom_series(study=2)[:1], tmp_path / "p", "b{}")
+        cases.write_nifti(tmp_path / "p" / "t2w.nii")
+
+        after = files_by_name(tmp_path)
+
+        assert len(after) == 4
+        assert before.items() <= after.items()
+
+    def test_a_code_stays_when_a_study_gets_another_series(self, tmp_path):
+        for number in (1, 2):
+            slices = cases.dicom_series(study=number)[:1]
+            cases.save(slices, tmp_path / "p", f"{number}{{}}")
+        before = names(tmp_path)
+        cases.save(cases.dicom_series(study=1, series=2)[:1], tmp_path / "p", "x{}")
+
+        assert names(tmp_path) == before
 
     def test_dicom_and_nifti_in_one_folder_are_two_studies(self, tmp_path):
         cases.save(cases.dicom_series()[:1], tmp_path / "p")
         cases.write_nifti(tmp_path / "p" / "t2w.nii")
 
-        assert names(tmp_path / "p") == ["p", "p-nifti"]
+        found = find_studies([tmp_path / "p"])
+
+        assert [(len(one.dicom), len(one.nifti)) for one in found] == [(1, 0), (0, 1)]
+        # Neither takes the name that the other had while it lay there alone.
+        assert all(re.fullmatch(r"p-[0-9a-f]{8}", one.name) for one in found)
 
     def test_a_study_over_folders_bears_the_one_that_holds_all(self, tmp_path):
         for index, dataset in enumerate(cases.dicom_series()[:4]):
@@ -144,7 +232,30 @@ class TestPatients:
             self.save(tmp_path / "p", number, **tags)
 
         codes = ["study_uid_missing", "patients_split", "folder_shared"]
-        assert flags_of(tmp_path) == [(f"p-{number}", codes) for number in (1, 2, 3)]
+        found = flags_of(tmp_path)
+        assert [flags for _, flags in found] == [codes] * 3
+        assert len({name for name, _ in found}) == 3
+
+    @pytest.mark.parametrize("study_uid", [None, "1.2.3"])
+    def test_codes_stay_when_a_patient_comes_in_between(self, tmp_path, study_uid):
+        for number in (1, 3):
+            tags = {"StudyInstanceUID": study_uid, "PatientID": f"P{number}"}
+            self.save(tmp_path / "p", number, **tags)
+        before = files_by_name(tmp_path)
+        self.save(tmp_path / "p", 2, StudyInstanceUID=study_uid, PatientID="P2")
+
+        assert before.items() <= files_by_name(tmp_path).items()
+
+    def test_a_code_does_not_depend_on_the_patient_id(self, tmp_path):
+        # Eight digits of a hash of a short text can be guessed back.
+        found = []
+        for letter in "ab":
+            for number in (1, 2):
+                tags = {"StudyInstanceUID": None, "PatientID": f"{letter}{number}"}
+                self.save(tmp_path / letter / "p", number, **tags)
+            found.append(sorted(names(tmp_path / letter)))
+
+        assert found[0] == found[1]
 
     def test_names_of_several_patients_in_a_folder_below_are_flagged(self, tmp_path):
         for name in ("a/smith_T2w", "a/jones_T2w", "b/sub-1_T1w", "b/sub-1_T2w"):
