@@ -50,14 +50,22 @@ def scan(
             continue
         scans.append(found)
         if not found.chosen:
-            message = f"{source.name}: no series would be used."
-            problems.append((source.name, NoUsableSeriesError(message)))
+            problems.append((source.name, _nothing_used(found)))
     if output_format is OutputFormat.JSON:
         console.show_json(_as_json(scans, problems))
     else:
         for item in scans:
             _show(item)
     _report_problems(problems, len(sources))
+
+
+def _nothing_used(item: "StudyScan") -> NoUsableSeriesError:
+    from spinaldx.study import nothing_chosen  # noqa: PLC0415 - numpy
+
+    if item.wanted:
+        return nothing_chosen(item)
+    # The table above gives the reasons.
+    return NoUsableSeriesError(f"{item.study}: no series would be used.")
 
 
 def _as_json(

@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from spinaldx.study.archive import ImageFile
     from spinaldx.study.cases import HEALTHY, read_cases
-    from spinaldx.study.choose import load_series, load_study, scan_study
+    from spinaldx.study.choose import (
+        load_series,
+        load_study,
+        nothing_chosen,
+        scan_study,
+    )
     from spinaldx.study.masks import read_mask
     from spinaldx.study.series import (
         CaseRow,
@@ -32,6 +37,7 @@ _HOMES = {
     "find_studies": "sources",
     "load_series": "choose",
     "load_study": "choose",
+    "nothing_chosen": "choose",
     "read_cases": "cases",
     "read_mask": "masks",
     "scan_study": "choose",
@@ -48,6 +54,7 @@ __all__ = [
     "find_studies",
     "load_series",
     "load_study",
+    "nothing_chosen",
     "read_cases",
     "read_mask",
     "scan_study",

@@ -35,6 +35,9 @@ from spinaldx.study.series import (
 # Share of the shorter extent from head to foot that two repeats have in common.
 _SAME_REGION = 0.6
 
+# Series that an error lists.
+_MOST_LISTED = 8
+
 
 def scan_study(source: StudySource, *, series: str = "") -> StudyScan:
     """Judge every series of a study by its headers.
@@ -63,6 +66,7 @@ def scan_study(source: StudySource, *, series: str = "") -> StudyScan:
     if named is None and any(row.series for row in source.rows):
         text = "The table's column series names no series of some row; not used."
         flags = (*flags, QualityFlag("series_not_found", text))
+    wanted = series or ", ".join(row.series for row in source.rows if row.series)
     candidates = (
         _choose(candidates) if named is None else _choose_named(candidates, named)
     )
@@ -72,6 +76,7 @@ def scan_study(source: StudySource, *, series: str = "") -> StudyScan:
         source.notes,
         flags,
         is_named=named is not None,
+        wanted="" if named is None else printable(wanted),
     )
 
 
@@ -94,7 +99,7 @@ def load_study(source: StudySource, *, series: str = "") -> tuple[Volume, ...]:
     """
     scan = scan_study(source, series=series)
     if not scan.chosen:
-        raise _nothing_usable(scan)
+        raise nothing_chosen(scan)
     _check_ambiguous(scan)
     volumes: list[Volume] = []
     refusals: list[SpinalDxError] = []
@@ -413,17 +418,29 @@ def _same_region(one: SeriesCandidate, two: SeriesCandidate) -> bool:
     return high - low > _SAME_REGION * shorter
 
 
-def _nothing_usable(scan: StudyScan) -> NoUsableSeriesError:
+def nothing_chosen(scan: StudyScan) -> NoUsableSeriesError:
+    """Say why no series of a study would be read."""
+    if scan.wanted and scan.candidates:
+        return _nothing_named(scan)
     listed = "; ".join(
         f"{item.name} ({item.reasons[0] if item.reasons else 'no reason'})"
-        for item in scan.candidates[:8]
+        for item in scan.candidates[:_MOST_LISTED]
     )
-    more = len(scan.candidates) - 8
+    more = len(scan.candidates) - _MOST_LISTED
     message = f"{scan.study}: no sagittal T2w spine among {len(scan.candidates)} series"
     if listed:
         message += f": {listed}{f'; and {more} more' if more > 0 else ''}"
     hint = "See 'spinaldx scan', and choose one with --series."
     return NoUsableSeriesError(f"{message}.", hint=hint)
+
+
+def _nothing_named(scan: StudyScan) -> NoUsableSeriesError:
+    # By the names that `scan` shows; descriptions may hold what a hospital typed.
+    names = ", ".join(item.name for item in scan.candidates[:_MOST_LISTED])
+    more = len(scan.candidates) - _MOST_LISTED
+    message = f"{scan.study}: no series matches '{scan.wanted}'."
+    hint = f"There are: {names}{f', and {more} more' if more > 0 else ''}."
+    return NoUsableSeriesError(message, hint=hint)
 
 
 def _check_ambiguous(scan: StudyScan) -> None:

@@ -272,6 +272,7 @@ class StudyScan:
         notes: What was left out and why, printable.
         flags: Doubts about the study as a whole.
         is_named: Whether `--series` or the table made the choice.
+        wanted: What they asked for, printable; empty when they made no choice.
     """
 
     study: str
@@ -279,6 +280,7 @@ class StudyScan:
     notes: tuple[str, ...] = ()
     flags: tuple[QualityFlag, ...] = ()
     is_named: bool = False
+    wanted: str = ""
 
     @property
     def chosen(self) -> tuple[SeriesCandidate, ...]:

@@ -132,6 +132,16 @@ class TestScan:
         assert "chosen" in shown.out
         assert "bad" in shown.err
 
+    def test_a_name_that_no_series_has_is_answered_with_those_there_are(
+        self, studies, capsys
+    ):
+        assert run(["scan", str(studies / "good"), "--series", "zervikal"]) == 3
+        shown = capsys.readouterr()
+
+        assert "good: no series matches 'zervikal'." in shown.err
+        assert "There are: t2w." in shown.err
+        assert "t2w" in shown.out
+
     def test_the_only_study_ends_with_its_own_error(self, studies):
         assert run(["scan", str(studies / "bad")]) == 3
 

@@ -1,4 +1,5 @@
 import itertools
+from dataclasses import replace
 
 import fault_catalogue as catalogue
 import numpy as np
@@ -13,7 +14,14 @@ from spinaldx.errors import (
     UnsuitableImageError,
 )
 from spinaldx.records import Plane
-from spinaldx.study import Verdict, find_studies, load_series, load_study, scan_study
+from spinaldx.study import (
+    Verdict,
+    find_studies,
+    load_series,
+    load_study,
+    nothing_chosen,
+    scan_study,
+)
 
 
 def study(folder):
@@ -56,8 +64,23 @@ class TestScan:
 
     @pytest.mark.parametrize("wanted", ["nothing", "²"])
     def test_an_unknown_series_is_refused(self, mixed, wanted):
-        with pytest.raises(NoUsableSeriesError, match="among 5 series"):
+        with pytest.raises(NoUsableSeriesError, match=f"no series matches '{wanted}'"):
             load_study(mixed, series=wanted)
+
+    def test_an_unknown_series_is_answered_with_those_there_are(self, mixed):
+        with pytest.raises(NoUsableSeriesError) as caught:
+            load_study(mixed, series="zervikal*")
+
+        names = [item.name for item in scan_study(mixed).candidates]
+        assert caught.value.hint == f"There are: {', '.join(names)}."
+        # What the hospital typed may hold anything.
+        assert "tse" not in caught.value.hint
+
+    def test_without_a_name_the_reasons_are_given(self, mixed):
+        kept = [h for h in mixed.dicom if h.tags.series_number in {1, 2}]
+
+        with pytest.raises(NoUsableSeriesError, match="among 2 series: series-01"):
+            load_study(replace(mixed, dicom=tuple(kept)))
 
     def test_a_named_series_still_has_to_fit(self, mixed):
         with pytest.raises(UnsuitableImageError, match="axial"):
@@ -171,7 +194,10 @@ class TestTable:
         assert scan.flags[0].needs_review
 
     def test_the_only_row_must_name_something(self, folder):
-        assert self.scan(folder, ["a,dcm,7"]).chosen == ()
+        scan = self.scan(folder, ["a,dcm,7"])
+
+        assert scan.chosen == ()
+        assert nothing_chosen(scan).message == "a: no series matches '7'."
 
     def test_an_option_beats_the_table(self, folder):
         self.scan(folder, ["a,dcm,1", "a,dcm,3"])
