@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
 
 from spinaldx.errors import SpinalDxError
@@ -76,6 +77,19 @@ def show_table(
     for row in rows:
         table.add_row(*(printable(str(cell)) for cell in row))
     data().print(table)
+
+
+def show_entries(title: str, entries: Sequence[tuple[str, Sequence[str]]]) -> None:
+    """Print labels to stdout, each with lines of text beside it that may be long."""
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    for label, lines in entries:
+        for index, line in enumerate(lines):
+            grid.add_row("" if index else printable(label), printable(line))
+    console = data()
+    console.print(f"[bold]{printable(title)}[/]")
+    console.print(Padding(grid, (0, 0, 0, 2)))
 
 
 def show_values(title: str, values: Mapping[str, object]) -> None:

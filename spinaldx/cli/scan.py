@@ -16,8 +16,6 @@ from spinaldx.errors import (
 if TYPE_CHECKING:
     from spinaldx.study import SeriesCandidate, StudyScan
 
-_COLUMNS = ("", "series", "score", "plane", "station", "slices", "description", "why")
-
 
 def scan(
     inputs: options.Inputs,
@@ -64,7 +62,7 @@ def _nothing_used(item: "StudyScan") -> NoUsableSeriesError:
 
     if item.wanted:
         return nothing_chosen(item)
-    # The table above gives the reasons.
+    # What is shown of its series gives the reasons.
     return NoUsableSeriesError(f"{item.study}: no series would be used.")
 
 
@@ -82,24 +80,24 @@ def _as_json(
 
 
 def _show(item: "StudyScan") -> None:
-    console.show_table(
-        item.study, _COLUMNS, [_row(series) for series in item.candidates]
+    # A list, not a table: reasons are sentences and need the terminal's whole width.
+    console.show_entries(
+        item.study,
+        [(series.verdict.value, _lines(series)) for series in item.candidates],
     )
     for text in (*item.notes, *(flag.message for flag in item.flags)):
         console.note(f"  {text}")
 
 
-def _row(series: "SeriesCandidate") -> tuple[str, ...]:
-    return (
-        series.verdict.value,
-        series.name,
-        f"{series.score:.0f}",
-        series.plane.value if series.plane else "",
-        series.station,
-        str(series.n_slices),
+def _lines(series: "SeriesCandidate") -> list[str]:
+    plane = series.plane.value if series.plane else ""
+    facts = (plane, series.station, f"{series.n_slices} slices")
+    lines = (
+        f"{series.name}: {', '.join(filter(None, facts))}, score {series.score:.0f}",
         series.description,
         "; ".join((*series.reasons, *(flag.message for flag in series.flags))),
     )
+    return [line for line in lines if line]
 
 
 def _report_problems(problems: list[tuple[str, StudyError]], n_studies: int) -> None:

@@ -125,7 +125,19 @@ class TestScan:
 
         assert shown["studies"][0]["series"][0]["verdict"] == "chosen"
 
-    def test_shows_a_table_and_names_the_unusable(self, studies, capsys):
+    def test_no_word_is_torn_at_80_columns(self, studies, capsys, monkeypatch):
+        monkeypatch.setenv("COLUMNS", "80")
+        run(["scan", str(studies / "good"), "--format", "json"])
+        series = json.loads(capsys.readouterr().out)["studies"][0]["series"][0]
+        assert run(["scan", str(studies / "good")]) == 0
+        lines = capsys.readouterr().out.splitlines()
+
+        words = {word for line in lines for word in line.split()}
+        assert {*series["reasons"][0].split()} <= {word.rstrip(";,") for word in words}
+        assert max(len(line) for line in lines) <= 80
+        assert len(lines) <= 6
+
+    def test_shows_every_series_and_names_the_unusable(self, studies, capsys):
         assert run(["scan", str(studies)]) == 6
         shown = capsys.readouterr()
 
