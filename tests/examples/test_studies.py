@@ -1,7 +1,9 @@
 from pathlib import Path
 
+import numpy as np
 import pydicom
 import pytest
+from scipy import ndimage
 
 from spinaldx.study import find_studies, load_study, read_cases, read_mask, scan_study
 
@@ -41,6 +43,20 @@ def test_both_stations_of_the_dicom_study_are_used(sources):
     chosen = scan_study(sources["dicom_two_stations"]).chosen
 
     assert [candidate.name for candidate in chosen] == ["t2w-01", "t2w-02"]
+
+
+def test_both_stations_show_the_same_lesion(sources):
+    rows = [row for row in read_cases(TABLE) if row.case == "dicom_two_stations"]
+    volumes = load_study(sources["dicom_two_stations"])
+    centres_ras_mm = []
+    for row, volume in zip(rows, volumes, strict=True):
+        labels = read_mask(row.mask, volume).labels
+        assert ndimage.label(labels, np.ones((3, 3, 3)))[1] == 1
+        centre = np.argwhere(labels).mean(axis=0)
+        affine = volume.affine_ras
+        centres_ras_mm.append(affine[:3, :3] @ centre + affine[:3, 3])
+
+    assert np.linalg.norm(centres_ras_mm[0] - centres_ras_mm[1]) < 3
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,21 @@ class TestCaseRecord:
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate({**record_of(), "patient": "x"}, json_schema())
 
+    @pytest.mark.parametrize(
+        "name", ["lesion_count", "lesion_volume_ml", "lesion_length_mm"]
+    )
+    def test_the_schema_says_that_overlapping_series_add(self, name):
+        described = json_schema()["properties"][name]["description"]
+
+        assert "two overlapping series" in described
+
+    def test_the_schema_says_from_where_slices_count(self):
+        properties = json_schema()["properties"]
+        lesion = properties["lesions"]["items"]["properties"]
+
+        assert "from 0" in properties["slice_scores"]["description"]
+        assert "from 0" in lesion["slices"]["description"]
+
     def test_begins_with_the_row_of_the_table(self):
         assert tuple(record_of())[: len(COLUMNS)] == COLUMNS
 
