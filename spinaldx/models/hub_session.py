@@ -135,7 +135,9 @@ class HubSession(httpx2.Client):
     def _fail_by_status(self, started: float, response: httpx2.Response) -> None:
         self.patience.fail(started)
         asked = response.headers.get("retry-after", "")
-        is_long = asked.isdigit() and int(asked) > self.patience.left_s
+        # Any other than decimal digits, such as a date, says nothing. Unlike int,
+        # float takes as many of them as a server may send.
+        is_long = asked.isdecimal() and float(asked) > self.patience.left_s
         if is_long or self.patience.is_over:
             response.close()
             wait = f", asks to wait {asked} s" if is_long else ""

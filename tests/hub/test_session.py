@@ -1,5 +1,6 @@
 """How long one waits, and how foreign errors are told."""
 
+import contextlib
 import errno
 
 import httpx2
@@ -117,3 +118,19 @@ def test_a_call_of_several_requests_is_not_repeated_for_ever():
     with session, pytest.raises(httpx2.ReadError):
         hub_session.ask(session, fail_late)
     assert len(calls) == 4
+
+
+@pytest.mark.parametrize(
+    ("asked", "is_long"),
+    [("600", True), ("9" * 5000, True), ("1", False), ("²", False)],
+)
+def test_only_a_number_of_seconds_is_waited_for(asked, is_long, monkeypatch):
+    answer = httpx2.Response(503, headers={"Retry-After": asked.encode()})
+    monkeypatch.setattr(httpx2.Client, "send", lambda *_, **__: answer)
+    refused = pytest.raises(HubError, match="asks to wait")
+
+    with (
+        hub_session.HubSession(OPTIONS, Patience(10)) as session,
+        refused if is_long else contextlib.nullcontext(),
+    ):
+        session.send(httpx2.Request("GET", OPTIONS.endpoint))
