@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from spinaldx.evaluation.inputs import join_results, read_patients
+from spinaldx.files import sha256_of
 from spinaldx.report.nifti import write_nifti
 from spinaldx.report.prediction_json import COLUMNS
 
@@ -139,9 +140,12 @@ def write_table(path, rows):
 
 
 def write_prediction(folder, case, *, cut_offs=(0.5, 0.5, 0.5), origin="automatic"):
-    """Write as much of a prediction.json as `evaluate` reads."""
+    """Write as much of a prediction.json as `evaluate` reads, for the mask there is."""
     stages = [{"task": t, "cut_off": c} for t, c in zip(TASKS, cut_offs, strict=True)]
-    record = {"stages": stages, "series": [{"name": "t2w", "mask_origin": origin}]}
+    mask = folder / case.name / "t2w" / "lesion_mask.nii.gz"
+    digest = sha256_of(mask) if mask.is_file() else "0" * 64
+    series = {"name": "t2w", "mask_origin": origin, "mask_sha256": digest}
+    record = {"stages": stages, "series": [series]}
     path = folder / case.name / "prediction.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(record))

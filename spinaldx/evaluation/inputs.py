@@ -237,11 +237,11 @@ def _with_prediction(row: StudyRow, folder: Path) -> StudyRow:
         cut_offs = {
             Task(item["task"]): float(item["cut_off"]) for item in record["stages"]
         }
-        series = tuple(str(item["name"]) for item in record["series"])
+        written = {str(i["name"]): str(i["mask_sha256"]) for i in record["series"]}
         corrected = any(i["mask_origin"] == "corrected" for i in record["series"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         message = f"{folder.name}/{PREDICTION_JSON}: cannot be read."
         raise TableError(
             message, hint="Run the study again with --overwrite."
         ) from error
-    return replace(row, cut_offs=cut_offs, series=series, is_corrected=corrected)
+    return replace(row, cut_offs=cut_offs, mask_sha256=written, is_corrected=corrected)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from spinaldx.errors import GeometryError, UnreadableFileError
+from spinaldx.errors import GeometryError, OutputError, UnreadableFileError
 from spinaldx.evaluation.estimates import BoolArray
 from spinaldx.evaluation.overlap import (
     TOUCHING,
@@ -24,6 +24,7 @@ from spinaldx.evaluation.patients import (
     some,
 )
 from spinaldx.evaluation.segmentation import PatientOverlap
+from spinaldx.files import sha256_of
 from spinaldx.records import Affine
 from spinaldx.study.masks import read_mask_image
 
@@ -102,8 +103,8 @@ def score_masks(
 
     A healthy patient without a mask file has an empty true mask. A failed study,
     and a true image that the program did not use, count as an empty prediction. A
-    patient whose masks cannot be read, or lie on different grids, is left out and
-    listed.
+    patient whose masks cannot be read, lie on different grids, or were changed since
+    the run wrote them, is left out and listed.
 
     Args:
         cohort: The cohort.
@@ -127,11 +128,12 @@ def score_masks(
             lesions[patient.case] = _measure(truths)
             if has_masks:
                 files = _mask_files(cohort, row)
+                _check_unchanged(files, row)
                 overlap, found = _compare(truths, files, options)
                 overlaps.append(_patient_overlap(patient, row, overlap))
                 for note in found:
                     notes.setdefault(note, []).append(patient.case)
-        except (UnreadableFileError, GeometryError) as error:
+        except (UnreadableFileError, GeometryError, OutputError) as error:
             text = f"masks not scored: {error.message}"
             notes.setdefault(text, []).append(patient.case)
         if progress:
@@ -176,6 +178,26 @@ def _mask_files(cohort: Cohort, row: StudyRow | None) -> Mapping[str, Path]:
         return {}
     found = sorted((cohort.folder / row.study).glob(f"*/{_LESION_MASK}"))
     return {path.parent.name: path for path in found}
+
+
+def _check_unchanged(files: Mapping[str, Path], row: StudyRow | None) -> None:
+    """Refuse masks that are not the run's: somebody's edits are no automatic answer.
+
+    Raises:
+        OutputError: If one was changed after the run, as far as its record is there.
+        UnreadableFileError: If one cannot be read.
+    """
+    if row is None or not row.mask_sha256:
+        return
+    for series, path in files.items():
+        try:
+            found = sha256_of(path)
+        except OSError as error:
+            message = f"{series}: {path.name} cannot be read."
+            raise UnreadableFileError(message) from error
+        if found != row.mask_sha256.get(series):
+            message = f"{series}: {path.name} was changed after the run."
+            raise OutputError(message, hint="Run predict with --masks to use it.")
 
 
 def _read_truths(patient: Patient) -> list[LabelImage]:

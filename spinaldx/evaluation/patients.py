@@ -61,7 +61,8 @@ class StudyRow:
         is_corrected: Whether a person corrected a mask.
         weights: Name and version of the weights.
         training_data: ``simulated``, ``patients``, or empty when not said.
-        series: Names of the series with a mask.
+        mask_sha256: Hash of each mask as the run wrote it, by series; empty when
+            nothing says so.
     """
 
     study: str
@@ -76,7 +77,7 @@ class StudyRow:
     is_corrected: bool = False
     weights: str = ""
     training_data: str = ""
-    series: tuple[str, ...] = ()
+    mask_sha256: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

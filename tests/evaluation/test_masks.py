@@ -3,7 +3,14 @@ from dataclasses import replace
 import nibabel
 import numpy as np
 import pytest
-from evaluation_cases import Case, box, cohort_of, scores_for, write_mask
+from evaluation_cases import (
+    Case,
+    box,
+    cohort_of,
+    scores_for,
+    write_mask,
+    write_prediction,
+)
 from phantoms import affine_of
 
 from spinaldx.evaluation.masks import read_labels, score_masks
@@ -156,6 +163,29 @@ class TestProblems:
         assert [text[:18] for text in found.missing] == [
             "b: masks not score", "c: masks not score",
         ]  # fmt: skip
+
+    @pytest.mark.parametrize("origin", ["automatic", "corrected"])
+    def test_a_mask_edited_in_the_results_is_no_answer_of_the_program(
+        self, world, origin
+    ):
+        for name in ("a", "b"):
+            case = world.add(name, box(), {"t2w": box(start=(2, 5, 6))})
+            write_prediction(world.folder / "out", case, origin=origin)
+        write_mask(world.predicted("b"), box())
+
+        found = world.score()
+
+        assert [item.case for item in found.overlaps] == ["a"]
+        assert found.missing == (
+            "b: masks not scored: t2w: lesion_mask.nii.gz was changed after the run.",
+        )
+
+    def test_a_mask_put_beside_those_of_the_run_is_not_scored(self, world):
+        case = world.add("a", box(), {"t2w": box()})
+        write_prediction(world.folder / "out", case)
+        write_mask(world.predicted("a", "t2w-2"), box((6, 21, 20)))
+
+        assert "t2w-2: lesion_mask.nii.gz was changed" in world.score().missing[0]
 
     def test_no_true_masks(self, world):
         world.add("a")
