@@ -100,6 +100,7 @@ def run_case(
             precision=networks.precision,
             options=options.as_json(),
         ),
+        flags=_weights_flags(bundle),
     )
 
 
@@ -196,6 +197,16 @@ class _Cascade:
             min_volume_mm3=part.min_lesion_mm3,
             needs_cord=self.options.needs_cord,
         )
+
+
+def _weights_flags(bundle: Bundle) -> tuple[QualityFlag, ...]:
+    if not bundle.is_not_promoted:
+        return ()
+    message = (
+        "The weights were not shown to be better than what they began with; "
+        "see their card."
+    )
+    return (QualityFlag("weights_not_promoted", message),)
 
 
 def _origin_flags(marked: _Marked) -> tuple[QualityFlag, ...]:

@@ -80,6 +80,17 @@ class TestRunCase:
         assert set(series.told_numbers) == {"contrast"}
         assert np.log(series.told_numbers["contrast"]) == pytest.approx(told[0].max())
 
+    @pytest.mark.parametrize(
+        ("status", "found"),
+        [("promoted", []), ("not_promoted", ["weights_not_promoted"])],
+    )
+    def test_weights_that_were_not_promoted_are_flagged(self, status, found):
+        bundle = fake_bundle(metrics={"status": status})
+
+        result = run(DISEASED.volume, HEALTHY.volume, bundle=bundle)
+
+        assert [flag.code for flag in result.flags if flag.needs_review] == found
+
     def test_a_healthy_study_has_no_lesion(self):
         result = run(HEALTHY.volume)
 

@@ -18,6 +18,7 @@ from spinaldx.batch.resume import (
 )
 from spinaldx.batch.settings import BatchSettings
 from spinaldx.errors import StudyError, UsageError
+from spinaldx.models import Bundle
 from spinaldx.study import StudySource
 
 RUNS = "runs"
@@ -94,8 +95,20 @@ def plan(sources: Sequence[StudySource], settings: BatchSettings) -> BatchPlan:
     mine = studies[settings.shard.number - 1 :: settings.shard.count]
     for study in mine:
         check_replaceable(settings.out / study.name)
-    warnings = _check_masks(settings.masks, [study.name for study in studies])
+    warnings = (
+        *_weights_warnings(settings.bundle),
+        *_check_masks(settings.masks, [study.name for study in studies]),
+    )
     return BatchPlan(mine, len(studies), warnings, known)
+
+
+def _weights_warnings(bundle: Bundle) -> tuple[str, ...]:
+    if not bundle.is_not_promoted:
+        return ()
+    return (
+        f"The weights {bundle.name} {bundle.version} were not shown to be better than "
+        "what they began with; see their card.",
+    )
 
 
 def _check_names(names: Sequence[str]) -> None:

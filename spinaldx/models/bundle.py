@@ -35,6 +35,9 @@ CARD_NAME = "README.md"
 SEGMENTATION = "segmentation"
 FAST_PRECISIONS = ("bf16", "fp16")
 
+# What `fine-tune` writes as `status` of the metrics of weights that are no better.
+NOT_PROMOTED = "not_promoted"
+
 _SCHEMA_VERSION = 1
 
 # A Grad-CAM cell at the third dense block is so many pixels.
@@ -128,6 +131,11 @@ class Bundle:
         return WeightsInfo(
             self.name, self.version, self.training_data, self.description_sha256
         )
+
+    @property
+    def is_not_promoted(self) -> bool:
+        """Whether training found them no better than what it began with."""
+        return self.metrics.get("status") == NOT_PROMOTED
 
     @property
     def parts(self) -> Mapping[str, SegmentationPart | ClassifierPart]:

@@ -3,6 +3,7 @@ import json
 import pytest
 import study_cases as cases
 from batch_cases import settings_for, write_study
+from phantoms import fake_bundle
 
 from spinaldx import batch
 from spinaldx.batch import Shard
@@ -87,6 +88,18 @@ class TestPlan:
         )
 
         assert plan.warnings == ("1 folders of masks belong to no study, such as a_b.",)
+
+    def test_weights_that_were_not_promoted_are_warned_of(self, out):
+        bundle = fake_bundle(metrics={"status": "not_promoted"})
+
+        (warning,) = batch.plan(
+            sources("ada", "bob"), settings_for(out, bundle=bundle)
+        ).warnings
+
+        assert warning == (
+            "The weights fake 1 were not shown to be better than what they began with; "
+            "see their card."
+        )
 
     def test_masks_of_every_study_are_fine(self, out, tmp_path):
         (tmp_path / "masks" / "ada").mkdir(parents=True)
