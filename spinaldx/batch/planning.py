@@ -78,7 +78,8 @@ def plan(sources: Sequence[StudySource], settings: BatchSettings) -> BatchPlan:
     Raises:
         StudyError: If there is no study at all.
         UsageError: If two studies have one name, a name is taken by a file of the
-            results, or a mask of a study cannot be used.
+            results, a mask of a study cannot be used, or pseudonyms and true names
+            would come into one folder.
         OutputError: If a study's folder is there and is no result, or the key
             file of the pseudonyms cannot be read.
     """
@@ -89,6 +90,7 @@ def plan(sources: Sequence[StudySource], settings: BatchSettings) -> BatchPlan:
     names = [source.name for source in ordered]
     _check_names(names)
     known = pseudonyms.assign(settings.out, names) if settings.pseudonyms else {}
+    pseudonyms.check_unmixed(settings.out, known if settings.pseudonyms else None)
     studies = tuple(
         PlannedStudy(known.get(source.name, source.name), source) for source in ordered
     )

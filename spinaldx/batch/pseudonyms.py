@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePath, PurePosixPath
 
-from spinaldx.errors import OutputError, SpinalDxError
+from spinaldx.errors import OutputError, SpinalDxError, UsageError
 from spinaldx.files import safe_name, write_bytes
 from spinaldx.records import QualityFlag, Volume
+from spinaldx.report.table import study_folders
 from spinaldx.study import StudySource
 from spinaldx.study.nifti import stem_of
 
@@ -44,6 +45,27 @@ def assign(out: Path, names: Sequence[str]) -> dict[str, str]:
     free = (pseudonym for pseudonym in fresh if pseudonym not in used)
     missing = sorted(set(names) - set(known))
     return known | dict(zip(missing, free, strict=False))
+
+
+def check_unmixed(out: Path, hidden: Mapping[str, str] | None) -> None:
+    """Refuse to put true names beside pseudonyms: together they tell who is who.
+
+    Args:
+        out: Folder of the results.
+        hidden: All pseudonyms by name; None when names are not to be hidden.
+
+    Raises:
+        UsageError: If what is there already is named the other way.
+    """
+    if hidden is None:
+        if (key := key_file(out)).exists():
+            message = f"The names of the results in {out} are hidden; {key} is the key."
+            hint = "Add --pseudonyms, or choose another output folder."
+            raise UsageError(message, hint=hint)
+        return
+    if {folder.name for folder in study_folders(out)} - set(hidden.values()):
+        message = f"{out} holds results under names that are not hidden."
+        raise UsageError(message, hint="Choose another output folder.")
 
 
 def save(out: Path, known: Mapping[str, str]) -> None:

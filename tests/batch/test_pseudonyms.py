@@ -8,7 +8,7 @@ from phantoms import spine_phantom
 
 from spinaldx import batch
 from spinaldx.batch import Shard, pseudonyms
-from spinaldx.errors import OutputError, UnreadableFileError
+from spinaldx.errors import OutputError, UnreadableFileError, UsageError
 from spinaldx.records import QualityFlag
 from spinaldx.study import CaseRow, ImageFile, StudySource
 
@@ -78,6 +78,28 @@ class TestRun:
 
         assert names_of(second) == ["study-0002"]
         assert names_of(first) == ["study-0001", "study-0003"]
+
+    def test_true_names_are_not_put_beside_hidden_ones(self, run, studies, out):
+        run(studies[:1], pseudonyms=True)
+
+        with pytest.raises(UsageError, match="are hidden") as caught:
+            run(studies)
+        assert "--pseudonyms" in caught.value.hint
+        assert "ada" not in every_text(out)
+
+    @pytest.mark.parametrize("has_key", [False, True])
+    def test_hidden_names_are_not_put_beside_true_ones(
+        self, run, studies, out, has_key
+    ):
+        run(studies[:1])
+        if has_key:
+            pseudonyms.save(out, {"ada": "study-0001"})
+
+        with pytest.raises(UsageError, match="not hidden") as caught:
+            run(studies, pseudonyms=True)
+        assert "another output folder" in caught.value.hint
+        assert not (out / "study-0001").exists()
+        assert pseudonyms.key_file(out).exists() == has_key
 
     def test_a_plan_writes_no_key(self, studies, out):
         batch.plan(studies, settings_for(out, pseudonyms=True))
