@@ -101,16 +101,27 @@ def show_values(title: str, values: Mapping[str, object]) -> None:
         console.print(f"  {printable(name):<{width}}  {printable(str(value))}")
 
 
+class _MessageHandler(logging.Handler):
+    """Shows the library's warnings in the form of the program's own."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno == logging.WARNING:
+            warn(record.getMessage())
+        else:
+            # Looked up anew, for a progress bar may stand in for it meanwhile.
+            sys.stderr.write(f"{self.format(record)}\n")
+
+
 def set_up_logging(verbosity: int) -> None:
-    """Send the library's log to stderr: warnings, or with -v more.
+    """Send the library's log to stderr: warnings, also when quiet, or with -v more.
 
     Args:
         verbosity: Negative is quiet, 0 the default, 1 info, 2 and more debug.
     """
-    levels = {-1: logging.ERROR, 0: logging.WARNING, 1: logging.INFO}
+    levels = {-1: logging.WARNING, 0: logging.WARNING, 1: logging.INFO}
     logger = logging.getLogger("spinaldx")
     logger.setLevel(levels.get(verbosity, logging.DEBUG))
     logger.propagate = False
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _MessageHandler()
     handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
     logger.handlers[:] = [handler]

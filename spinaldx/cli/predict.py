@@ -133,6 +133,8 @@ def _show_estimate(
 ) -> None:
     from spinaldx import batch  # noqa: PLC0415 - imports numpy
 
+    for text in plan.warnings:
+        console.warn(text)
     found = batch.estimate(plan, settings)
     if output_format is OutputFormat.JSON:
         console.show_json(
@@ -154,8 +156,7 @@ def _show_estimate(
 def _show(
     outcome: "BatchOutcome", out: Path, output_format: OutputFormat, *, quiet: bool
 ) -> None:
-    for text in outcome.warnings:
-        console.warn(text)
+    # Its warnings are not repeated: the log showed them when one could still stop it.
     if output_format is OutputFormat.JSON:
         console.show_json(_as_json(outcome, out))
         return

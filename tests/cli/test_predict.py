@@ -74,6 +74,22 @@ class TestPredict:
         assert run(predicting(studies / "bad", tmp_path / "o", tiny_bundle)) == 3
         assert "Error:" in capsys.readouterr().err
 
+    @pytest.mark.parametrize("words", [[], ["-q"], ["-v"], ["--dry-run"]])
+    def test_a_warning_is_given_once(
+        self, words, studies, tiny_bundle, tmp_path, capsys
+    ):
+        masks = tmp_path / "drawn"
+        (masks / "nobody").mkdir(parents=True)
+        common = ["predict", str(studies / "bad"), "-o", str(tmp_path / "o")]
+        common += ["--weights", str(tiny_bundle.folder), "--masks", str(masks)]
+
+        run([*common, *words])
+
+        shown = capsys.readouterr().err.splitlines()
+        assert [line for line in shown if "nobody" in line] == [
+            "Warning: 1 folders of masks belong to no study, such as nobody."
+        ]
+
     @pytest.mark.parametrize(
         ("words", "code"),
         [
