@@ -12,6 +12,7 @@ from spinaldx.batch.resume import (
     find_masks,
     keep_as_is,
     keep_edits,
+    mask_hashes,
     read_stored,
     resume_key,
 )
@@ -19,6 +20,7 @@ from spinaldx.batch.settings import BatchSettings
 from spinaldx.cascade import check_mask_names
 from spinaldx.errors import SpinalDxError
 from spinaldx.records import Mask, Volume
+from spinaldx.stages.lesions import number_lesions
 from spinaldx.study import load_study, read_mask
 
 
@@ -91,6 +93,12 @@ def _decide(
     clear_leftovers(folder)
     stored = read_stored(folder, report=settings.report)
     try:
+        mask_hashes(settings.masks, study.name)
+    except SpinalDxError as error:
+        if kept := _keep_result(study, error, settings):
+            return "", kept
+        raise
+    try:
         key = resume_key(study.source, study.name, settings)
     except Exception:
         # What cannot be read now may be readable tomorrow; edits would be lost today.
@@ -118,4 +126,6 @@ def _read_masks(
     paths = find_masks(settings.masks, study.name)
     check_mask_names(study.name, volumes, paths)
     by_name = {volume.name: volume for volume in volumes}
-    return {series: read_mask(path, by_name[series]) for series, path in paths.items()}
+    masks = {series: read_mask(path, by_name[series]) for series, path in paths.items()}
+    # What the cascade would refuse is refused here, where an earlier result is kept.
+    return {name: number_lesions(mask, by_name[name]) for name, mask in masks.items()}

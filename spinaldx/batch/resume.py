@@ -114,7 +114,7 @@ def resume_key(source: StudySource, name: str, settings: BatchSettings) -> str:
     parts = {
         "version": RESULT_VERSION,
         "input": source.fingerprint(),
-        "masks": _hashes(find_masks(settings.masks, name)),
+        "masks": mask_hashes(settings.masks, name),
         "bundle": settings.bundle.info.sha256,
         "options": settings.cascade.as_json(),
         "series": settings.series,
@@ -164,7 +164,14 @@ def may_be_masks(folder: Path) -> list[Path]:
     ]
 
 
-def _hashes(masks: dict[str, Path]) -> dict[str, str]:
+def mask_hashes(folder: Path | None, study: str) -> dict[str, str]:
+    """Hash a person's masks of one study, by series.
+
+    Raises:
+        UnreadableFileError: If one cannot be read.
+        UsageError: As `find_masks` does.
+    """
+    masks = find_masks(folder, study)
     try:
         return {series: sha256_of(path) for series, path in masks.items()}
     except OSError as error:
@@ -200,7 +207,7 @@ def keep_edits(stored: Stored, settings: BatchSettings) -> StudyOutcome | None:
     from spinaldx.report.results import LESION_MASK  # noqa: PLC0415 - as above
 
     name = stored.outcome.study
-    given = _hashes(find_masks(settings.masks, name))
+    given = mask_hashes(settings.masks, name)
     for series, written in stored.mask_sha256.items():
         mask = settings.out / name / series / LESION_MASK
         found = sha256_of(mask) if mask.is_file() else written

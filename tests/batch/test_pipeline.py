@@ -390,6 +390,34 @@ class TestPersonMasks:
         assert found.hint.endswith("The earlier result of the study stays.")
         assert digests(out / "ada") == before
 
+    def test_a_mask_of_too_many_lesions_leaves_it_too(
+        self, run, studies, out, tmp_path
+    ):
+        masks = tmp_path / "masks"
+        run(studies[:1])
+        before = digests(out / "ada")
+        specks = np.zeros((5, 64, 32))
+        specks[2, ::2, ::2] = 1
+        self.draw(masks, "ada", specks)
+        (found,) = run(studies[:1], masks=masks).studies
+
+        assert found.outcome is Outcome.FAILED
+        assert "512 separate lesions" in found.message
+        assert found.hint.endswith("The earlier result of the study stays.")
+        assert digests(out / "ada") == before
+
+    def test_a_mask_that_cannot_be_read_leaves_it_too(
+        self, run, studies, out, tmp_path
+    ):
+        run(studies[:1])
+        before = digests(out / "ada")
+        (tmp_path / "masks/ada/t2w.nii.gz").mkdir(parents=True)
+        (found,) = run(studies[:1], masks=tmp_path / "masks").studies
+
+        assert found.outcome is Outcome.FAILED
+        assert "mask cannot be read" in found.message
+        assert digests(out / "ada") == before
+
     @pytest.mark.parametrize("rows", [64, 48])
     def test_a_mask_of_no_series_fails_the_study(self, run, studies, tmp_path, rows):
         # Of any size: that it fits no other series is not what is wrong with it.
