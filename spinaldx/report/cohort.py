@@ -3,7 +3,6 @@
 import functools
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,27 +23,25 @@ from spinaldx.report.painter import (
     Style,
     line,
 )
-from spinaldx.report.panels import CasePictures, burn, draw_key_slice
+from spinaldx.report.panels import (
+    BURN_IN_HEIGHT,
+    CasePictures,
+    burn,
+    draw_key_slice,
+)
 from spinaldx.report.paper import Paper
 from spinaldx.report.prediction_json import COMPLETE, FAILED, parse_case
 from spinaldx.report.rebuild import SourceImages, load_case, recorded_inputs
+from spinaldx.report.sections import Section, height_of, lay_out, measured
 from spinaldx.report.table import read_records
 
 COHORT_PDF = "cohort.pdf"
 
-_ROWS_FIRST_PAGE = 26
-_ROWS_PER_PAGE = 52
-_FAILURES_PER_PAGE = 30
+# Four rows fill a page.
 _THUMBNAIL_COLUMNS = 5
-_THUMBNAIL_ROWS = 4
+_THUMBNAIL_HEIGHT = 165.0
 
 Record = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class _Page:
-    title: str
-    draw: Callable[[Painter, Box], None]
 
 
 def write_cohort(out: Path, inputs: Sequence[Path] = ()) -> Path:
@@ -71,58 +68,87 @@ def write_cohort(out: Path, inputs: Sequence[Path] = ()) -> Path:
 
 
 def _cohort_bytes(records: Sequence[Record], out: Path, images: SourceImages) -> bytes:
-    complete = sorted(
-        (record for record in records if record["status"] == COMPLETE),
-        key=lambda record: (not record["needs_review"], record["study"]),
-    )
-    failed = [record for record in records if record["status"] == FAILED]
-    summary = functools.partial(_draw_summary, complete=complete, failed=failed)
-    draw_pictures = functools.partial(_draw_thumbnails, out=out, images=images)
-    pages = [
-        _Page("Summary", summary),
-        *_continued("Studies", _draw_rows, complete[_ROWS_FIRST_PAGE:], _ROWS_PER_PAGE),
-        *_continued("Failures", _draw_failures, failed, _FAILURES_PER_PAGE),
-        *_continued(
-            "Key slices", draw_pictures, complete, _THUMBNAIL_COLUMNS * _THUMBNAIL_ROWS
-        ),
-    ]
-    with document(f"spinaldx: {len(records)} studies") as (canvas, stream):
-        for number, page in enumerate(pages, start=1):
-            bookmark(canvas, f"{page.title} {number}")
+    box = body_box()
+    name = _count(records)
+    head = functools.partial(_draw_head, records=records)
+    sections = _sections(records, box, out, images)
+    pages = lay_out(sections, box.height - height_of(head, box))
+    with document(f"spinaldx: {name}") as (canvas, stream):
+        for number, parts in enumerate(pages, start=1):
+            titles = ", ".join(part.section.title for part in parts)
+            bookmark(canvas, f"{titles} {number}")
             paper = Paper(canvas)
-            page.draw(paper, body_box())
-            name = f"{len(records)} studies"
+            column = Column(paper, box)
+            head(column)
+            for part in parts:
+                part.draw(column)
             draw_footer(paper, name, f"page {number} of {len(pages)}")
             canvas.showPage()
     return stream.getvalue()
 
 
-def _continued(
-    title: str,
-    draw: Callable[[Painter, Box, Sequence[Record]], None],
-    rows: Sequence[Record],
-    size: int,
-) -> list[_Page]:
-    """Spread rows over as many pages as they need; none for no rows."""
+def _sections(
+    records: Sequence[Record], box: Box, out: Path, images: SourceImages
+) -> tuple[Section, ...]:
+    complete = sorted(
+        (record for record in records if record["status"] == COMPLETE),
+        key=lambda record: (not record["needs_review"], record["study"]),
+    )
+    failed = [record for record in records if record["status"] == FAILED]
+    rows = [
+        complete[start : start + _THUMBNAIL_COLUMNS]
+        for start in range(0, len(complete), _THUMBNAIL_COLUMNS)
+    ]
+    summary = functools.partial(_draw_summary, complete=complete, failed=failed)
+    draw_pictures = functools.partial(_draw_thumbnails, out=out, images=images)
+    return (
+        measured("Summary", "", (summary,), _draw_each, box),
+        measured(
+            "Studies",
+            "Studies, those that need review first",
+            complete,
+            _draw_studies,
+            box,
+        ),
+        measured(
+            "Failures",
+            "Studies that failed, with the reason",
+            failed,
+            _draw_failures,
+            box,
+        ),
+        measured(
+            "Key slices",
+            "Slice with most lesion, in the order of the table",
+            rows,
+            draw_pictures,
+            box,
+            _THUMBNAIL_HEIGHT,
+        ),
+    )
 
-    def page(start: int) -> _Page:
-        part = rows[start : start + size]
-        return _Page(title, lambda painter, box: draw(painter, box, part))
 
-    return [page(start) for start in range(0, len(rows), size)]
+def _count(records: Sequence[Record]) -> str:
+    return "1 study" if len(records) == 1 else f"{len(records)} studies"
+
+
+def _draw_head(column: Column, records: Sequence[Record]) -> None:
+    column.paragraph("spinaldx · summary of a folder of results", 8, colour=GREY)
+    column.paragraph(_count(records), 15, bold=True)
+    if any(record["weights_training_data"] == "simulated" for record in records):
+        banner(column, wording.SIMULATION_NOTICE)
+    column.space(3)
+
+
+def _draw_each(column: Column, items: Sequence[Callable[[Column], None]]) -> None:
+    for draw in items:
+        draw(column)
 
 
 def _draw_summary(
-    painter: Painter, box: Box, complete: Sequence[Record], failed: Sequence[Record]
+    column: Column, complete: Sequence[Record], failed: Sequence[Record]
 ) -> None:
-    column = Column(painter, box)
-    column.paragraph("spinaldx · summary of a folder of results", 8, colour=GREY)
-    total = len(complete) + len(failed)
-    column.paragraph("1 study" if total == 1 else f"{total} studies", 15, bold=True)
-    if any(r["weights_training_data"] == "simulated" for r in (*complete, *failed)):
-        banner(column, wording.SIMULATION_NOTICE)
     review = sum(record["needs_review"] for record in complete)
-    column.space(3)
     column.paragraph(
         f"{len(complete)} complete, of which {review} need review. {len(failed)} failed.",
         10,
@@ -131,9 +157,7 @@ def _draw_summary(
     _draw_counts(column, complete)
     _warn_of_mixtures(column, complete)
     column.heading("Joint probabilities, one dot a study")
-    _draw_dots(painter, column.take(150), complete)
-    column.heading("Studies, those that need review first")
-    _table(column, complete[:_ROWS_FIRST_PAGE])
+    _draw_dots(column.painter, column.take(150), complete)
 
 
 def _draw_counts(column: Column, complete: Sequence[Record]) -> None:
@@ -201,7 +225,7 @@ def _burn_in(records: Sequence[Record]) -> str:
     return wording.SIMULATION_BURN_IN if simulated else ""
 
 
-def _table(column: Column, rows: Sequence[Record]) -> None:
+def _draw_studies(column: Column, rows: Sequence[Record]) -> None:
     columns = (
         TableColumn("study", 2.4),
         TableColumn("output", 1.6),
@@ -226,31 +250,26 @@ def _cells(record: Record) -> tuple[str, ...]:
     )
 
 
-def _draw_rows(painter: Painter, box: Box, rows: Sequence[Record]) -> None:
-    column = Column(painter, box)
-    column.heading("Studies, continued")
-    _table(column, rows)
-
-
-def _draw_failures(painter: Painter, box: Box, rows: Sequence[Record]) -> None:
-    column = Column(painter, box)
-    column.heading("Studies that failed, with the reason")
+def _draw_failures(column: Column, rows: Sequence[Record]) -> None:
     for record in rows:
         column.fact(record["study"], record["message"], label_width=170)
 
 
 def _draw_thumbnails(
-    painter: Painter, box: Box, rows: Sequence[Record], out: Path, images: SourceImages
+    column: Column,
+    rows: Sequence[Sequence[Record]],
+    out: Path,
+    images: SourceImages,
 ) -> None:
-    column = Column(painter, box)
-    column.heading("Slice with most lesion, in the order of the table")
-    area = burn(painter, column.rest, _burn_in(rows))
+    whole = column.take(len(rows) * _THUMBNAIL_HEIGHT + BURN_IN_HEIGHT)
+    records = [record for row in rows for record in row]
+    area = burn(column.painter, whole, _burn_in(records))
     width = area.width / _THUMBNAIL_COLUMNS
-    height = area.height / _THUMBNAIL_ROWS
-    for number, record in enumerate(rows):
+    for number, record in enumerate(records):
         row, place = divmod(number, _THUMBNAIL_COLUMNS)
-        cell = Box(area.x + place * width, area.y + row * height, width - 5, height - 4)
-        _draw_thumbnail(painter, cell, record, out, images)
+        y = area.y + row * _THUMBNAIL_HEIGHT
+        cell = Box(area.x + place * width, y, width - 5, _THUMBNAIL_HEIGHT - 4)
+        _draw_thumbnail(column.painter, cell, record, out, images)
 
 
 def _draw_thumbnail(

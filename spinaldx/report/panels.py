@@ -43,7 +43,7 @@ _FRAME = 13.0
 
 # Points per mm from which an outline has room for a dark edge that sets it off.
 _HALO_FROM = 0.5
-_BURN_IN_HEIGHT = 9.0
+BURN_IN_HEIGHT = 9.0
 
 # The overlay covers the image by at most this much, where the heat is 1.
 _STRONGEST = 0.8
@@ -207,7 +207,7 @@ def burn(painter: Painter, box: Box, text: str) -> Box:
     style = Style(size, VERMILION, bold=True, anchor="middle")
     fitting = shorten(text, box.width, size, bold=True)
     painter.text(box.x + box.width / 2, box.bottom - 2, fitting, style)
-    return box.inset(0, 0, 0, _BURN_IN_HEIGHT)
+    return box.inset(0, 0, 0, BURN_IN_HEIGHT)
 
 
 def draw_key_image(painter: Painter, box: Box, pictures: CasePictures) -> None:
@@ -294,7 +294,7 @@ def draw_strip(painter: Painter, box: Box, pictures: CasePictures) -> None:
         name: window_of(pictures.stacks[name], crop) for name, crop in crops.items()
     }
     grid = _best_grid(
-        len(shown), box.inset(0, 0, 0, 2 * _BURN_IN_HEIGHT), crops, pictures
+        len(shown), box.inset(0, 0, 0, 2 * BURN_IN_HEIGHT), crops, pictures
     )
     for number, name in enumerate(shown):
         row, column = divmod(number, grid.columns)
@@ -312,7 +312,7 @@ def draw_strip(painter: Painter, box: Box, pictures: CasePictures) -> None:
     end = box.x + length_mm * grid.scale
     line(painter, (box.x, bottom + 4), (end, bottom + 4), INK, 1.5)
     painter.text(end + 4, bottom + 6, f"{length_mm} mm, A left, P right", Style(6))
-    used = Box(box.x, box.y, box.width, bottom + 2 * _BURN_IN_HEIGHT - box.y)
+    used = Box(box.x, box.y, box.width, bottom + 2 * BURN_IN_HEIGHT - box.y)
     burn(painter, used, pictures.burn_in)
 
 

@@ -17,6 +17,10 @@ def text_of(path):
     return [" ".join(page.extract_text().split()) for page in pages]
 
 
+def pictures_of(pages):
+    return " ".join(pages).split("Slice with most lesion", 1)[1]
+
+
 @pytest.fixture
 def out(tmp_path):
     for number, diagnosis in enumerate(Diagnosis):
@@ -43,23 +47,42 @@ class TestWriteCohort:
     def test_gives_failures_with_their_reason(self, out):
         pages = text_of(write_cohort(out))
 
-        assert "broken x.nii: cut off." in pages[1]
+        assert "broken x.nii: cut off." in pages[0]
 
     def test_shows_every_complete_study(self, out):
+        pictures = pictures_of(text_of(write_cohort(out)))
+
+        assert all(f"case-{number}" in pictures for number in range(6))
+        assert pictures.count(" H ") == 6
+        assert "SIMULATION-TRAINED WEIGHTS" in pictures
+
+    def test_few_studies_fill_one_page(self, out):
+        for number in range(2, 6):
+            shutil.rmtree(out / f"case-{number}")
+
+        (page,) = text_of(write_cohort(out))
+
+        assert "broken x.nii: cut off." in page
+        assert page.count(" H ") == 2
+        assert "page 1 of 1" in page
+
+    def test_every_page_says_what_it_is(self, out):
+        for number in range(60):
+            shutil.copytree(out / "case-2", out / f"copy-{number:02d}")
         pages = text_of(write_cohort(out))
 
-        assert len(pages) == 3
-        assert all(f"case-{number}" in pages[2] for number in range(6))
-        assert pages[2].count(" H ") == 6
-        assert all("Research use only. Not a medical device." in page for page in pages)
-        assert "page 3 of 3" in pages[2]
-        assert "SIMULATION-TRAINED WEIGHTS" in pages[2]
+        assert len(pages) > 2
+        for number, page in enumerate(pages, start=1):
+            assert page.startswith("spinaldx · summary of a folder of results 67")
+            assert "Weights trained on simulated patients only" in page
+            assert "Research use only. Not a medical device." in page
+            assert f"page {number} of {len(pages)}" in page
 
     def test_a_study_without_its_image_says_so(self, out):
         (out / "case-0" / "t2w" / "t2w.nii.gz").unlink()
         pages = text_of(write_cohort(out))
 
-        assert pages[2].count("image not found") == 1
+        assert pictures_of(pages).count("image not found") == 1
 
     def test_same_results_same_bytes(self, out):
         first = write_cohort(out).read_bytes()
@@ -78,8 +101,10 @@ class TestWriteCohort:
         (out / "case-2" / "t2w" / "t2w.nii.gz").unlink()
         pages = text_of(write_cohort(out))
 
-        assert "Studies, continued" in pages[1]
-        assert len(pages) == 1 + 1 + 1 + 4
+        assert "those that need review first, continued" in pages[1]
+        assert "in the order of the table, continued" in pages[-1]
+        table = " ".join(pages).split("Slice with most lesion")[0]
+        assert table.count("case-2") == 1 + 60
 
     def test_of_one_failed_study_alone(self, tmp_path):
         write_failure("a", UnreadableFileError("no."), tmp_path / "a")
