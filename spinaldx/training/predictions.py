@@ -89,7 +89,8 @@ def _numbered(series: LoadedSeries) -> NDArray[np.uint8]:
     As one lesion two plaques on either side of the cord would lie in its middle.
     """
     volume = series.volume
-    mask = Mask(series.lesion, volume.affine_ras, MaskOrigin.PERSON)
+    # Of a person's mask too many lesions would be refused, here in the midst of a run.
+    mask = Mask(series.lesion, volume.affine_ras, MaskOrigin.NETWORK)
     return number_lesions(mask, volume).labels
 
 

@@ -105,6 +105,18 @@ class TestCropMaker:
         assert np.array_equal(labels > 0, lesion > 0)
         assert {labels[2, 12, 29], labels[2, 42, 34]} == {1, 2}
 
+    def test_a_mask_of_countless_lesions_ends_no_run(
+        self, maker, patients, monkeypatch
+    ):
+        (row,) = patients[0].rows
+        series = predictions.read_series(row)
+        lesion = np.zeros_like(series.lesion)
+        lesion[::2, ::2, ::2] = 1
+        many = replace(series, lesion=lesion)
+        monkeypatch.setattr(predictions, "read_series", lambda _: many)
+
+        assert maker.make(patients[0], predicted=False).truth
+
     def test_true_masks_alone_when_asked(self, maker, patients):
         made = maker.make(patients[0], predicted=False)
 
