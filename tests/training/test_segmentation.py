@@ -168,6 +168,36 @@ class TestMakeBatch:
         near = [low - 4 <= column <= high + 4 for column in columns]
         assert np.mean(near) > 0.75
 
+    @pytest.mark.parametrize(
+        ("last_row", "has_cord", "is_shown"),
+        [(20, True, True), (34, True, True), (35, True, False), (20, False, False)],
+    )
+    def test_healthy_windows_show_what_lies_below_the_cords_end(
+        self, cache, last_row, has_cord, is_shown
+    ):
+        # Slices of 64 rows of 1 mm: 30 mm lie below row 34. Slice 2 has a lesion.
+        volume, lesion, cord = draw_patient("healthy", 2)
+        lesion[...], cord[...] = 0, 0
+        cord[1:4, 4 : last_row + 1, 10:14] = 1
+        lesion[2, 10:14, 10:14] = 1
+        series = LoadedSeries(volume, lesion, cord if has_cord else None)
+        stored = cache.store("conus", series, GridSpec())
+        made = objective(cache, [Sample("conus", "ms", stored)], healthy_share=1.0)
+        generator = np.random.default_rng(0)
+        places = [made._place_below(generator) for _ in range(100)]
+        drawn = [made._draw_place(generator)[2][0] for _ in range(600)]
+
+        assert all((place is not None) == is_shown for place in places)
+        if is_shown:
+            assert {index for _, index, _ in places} == {1, 3}
+            rows = {centre[0] for _, _, centre in places}
+            assert min(rows) >= last_row
+            assert max(rows) == 53  # 0.15 of a window of 32 may lie outside
+            share = np.mean(np.array(drawn) > last_row + 12)
+            # Others are at most 0.35 windows from the cord, but for one in twelve.
+            below = (63 - last_row - 12) / (64 - last_row)
+            assert share == pytest.approx(0.2 * below + 0.8 * 0.08 * 0.3, abs=0.06)
+
     def test_image_and_masks_lean_together(self, cache):
         volume, lesion, cord = draw_patient("healthy", 2)
         cord[...] = 0
