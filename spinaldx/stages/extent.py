@@ -36,7 +36,7 @@ class ExtentOptions:
     """
 
     share: float = 0.6
-    least_probabilities: tuple[float, ...] = (0.1, 0.2, 0.3)
+    least_probabilities: tuple[float, ...] = (0.15, 0.25, 0.35)
     least_cord: float = 0.3
     small_mm3: float = 500.0
     small_least_cord: float = 0.9

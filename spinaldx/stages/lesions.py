@@ -77,7 +77,7 @@ class LesionOptions:
     min_volume_mm3: float = 30.0
     needs_cord: bool = True
     cord_reach_mm: float = 2.0
-    most_lateral: float = 0.7
+    most_lateral: float = 0.65
     least_cord: float = 0.85
     min_contrast: float = 1.25
     min_cut_contrast: float = 1.3

@@ -36,7 +36,7 @@ from spinaldx.stages.shading import even_out, lesion_brightness
 
 # Goes up whenever the same segmentation gives other marks or crops than before, so that
 # what was kept of earlier ones is not taken for new.
-MARKING_VERSION = 5
+MARKING_VERSION = 6
 
 # Of the cord's voxels: fluid taken for cord can be more than half of them.
 _SUREST = 0.9

@@ -59,7 +59,7 @@ def test_it_is_as_large_as_any_lesion(least_mm3, count):
 
 
 def test_probabilities_are_held_against_the_threshold():
-    assert beside(evidence(seen(0.3, 0.12)), threshold=0.3).sum() == 12
+    assert beside(evidence(seen(0.4, 0.16)), threshold=0.4).sum() == 12
     assert not beside(evidence(seen(0.6, 0.3)), threshold=0.8).any()
 
 
