@@ -121,11 +121,17 @@ def _run(
             if event.outcome is not None:
                 advance(event.study)
                 if event.outcome.outcome.is_failure:
-                    console.warn(f"{event.study}: {event.outcome.message}")
+                    console.warn(_of_study(event.study, event.outcome.message))
             else:
                 advance(f"{event.stage} {event.study}", steps=0)
 
         return batch.run(plan, settings, on_progress)
+
+
+def _of_study(study: str, message: str) -> str:
+    """Put the study's name in front, unless the message begins with it."""
+    name = f"{study}: "
+    return message if message.startswith(name) else name + message
 
 
 def _show_estimate(

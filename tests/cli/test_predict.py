@@ -74,6 +74,18 @@ class TestPredict:
         assert run(predicting(studies / "bad", tmp_path / "o", tiny_bundle)) == 3
         assert "Error:" in capsys.readouterr().err
 
+    def test_a_failure_names_its_study_once(
+        self, studies, tiny_bundle, tmp_path, capsys
+    ):
+        run(predicting(studies / "good", tmp_path / "o", tiny_bundle, "--series", "no"))
+        (warning,) = [
+            line
+            for line in capsys.readouterr().err.splitlines()
+            if line.startswith("Warning: ")
+        ]
+
+        assert warning == "Warning: good: no series matches 'no'."
+
     @pytest.mark.parametrize("words", [[], ["-q"], ["-v"], ["--dry-run"]])
     def test_a_warning_is_given_once(
         self, words, studies, tiny_bundle, tmp_path, capsys
