@@ -23,6 +23,7 @@ from spinaldx.stages.cord import MainCord
 from spinaldx.stages.heatmap import SeriesMaps, build_heatmaps
 from spinaldx.stages.lesions import (
     LesionOptions,
+    double_flags,
     lesion_flags,
     measure_lesions,
     number_lesions,
@@ -83,6 +84,7 @@ def run_case(
     cascade = _Cascade(networks, bundle, options)
     seen = [cascade.look_at(volume, masks.get(volume.name)) for volume in volumes]
     scores = [score for item in seen for score in item.slice_scores]
+    lesions = [lesion for item in seen for lesion in item.result.lesions]
     prediction = decide(scores, bundle.classifiers)
     heatmaps = build_heatmaps([item.maps for item in seen], prediction, bundle.crop)
     return CaseResult(
@@ -100,7 +102,7 @@ def run_case(
             precision=networks.precision,
             options=options.as_json(),
         ),
-        flags=_weights_flags(bundle),
+        flags=(*_weights_flags(bundle), *double_flags(lesions)),
     )
 
 

@@ -159,6 +159,16 @@ class TestRunCase:
 
 
 class TestFlags:
+    def test_a_lesion_that_two_series_show(self):
+        again = replace(DISEASED.volume, name="again")
+        codes_alone, codes_both = (
+            codes(run(DISEASED.volume)),
+            codes(run(DISEASED.volume, again)),
+        )
+
+        assert "lesion_in_two_series" not in codes_alone
+        assert codes_both.count("lesion_in_two_series") == 1
+
     def test_a_missing_cord(self):
         class Cordless(FakeNetworks):
             def segment(self, slices):

@@ -26,6 +26,7 @@ from spinaldx.report.panels import (
 )
 from spinaldx.report.reference import LEVEL_NOTE, SOURCE, VOLUME_NOTE, levels_of
 from spinaldx.stages.heatmap import RING_MM
+from spinaldx.stages.lesions import double_flags
 
 _MOST_LESION_ROWS = 18
 _MOST_FLAGS = 6
@@ -336,8 +337,8 @@ def _lesion_table(column: Column, case: StoredCase) -> None:
         column.paragraph(f"and {more} more, in prediction.json", 7, colour=GREY)
     column.space(3)
     column.paragraph(wording.length_sentence(case.lesions), 8)
-    for sentence in wording.double_sentences(case.lesions)[:_MOST_DOUBLES]:
-        column.paragraph(sentence, 8, most_lines=2)
+    for flag in double_flags(case.lesions)[:_MOST_DOUBLES]:
+        column.paragraph(flag.message, 8, most_lines=2)
 
 
 def _told_table(column: Column, case: StoredCase) -> None:

@@ -5,8 +5,6 @@ never a diagnosis; and ``no lesion`` and ``indeterminate`` are answers that need
 much care as a disease.
 """
 
-import itertools
-import math
 from collections.abc import Sequence
 
 from spinaldx.records import (
@@ -37,10 +35,6 @@ FULL_NAMES = {
     "demyelination": "demyelination",
 }
 SHORT_NAMES = {**FULL_NAMES, "ms": "MS", "nmosd": "NMOSD"}
-
-# Centres of one lesion in two overlapping series: slices are 3 to 5 mm thick, and
-# each series may see another part of it.
-_SAME_PLACE_MM = 10.0
 
 _OTHER_ANSWERS = {
     Diagnosis.INDETERMINATE: "indeterminate",
@@ -165,16 +159,4 @@ def length_sentence(lesions: Sequence[Lesion]) -> str:
     return (
         f"The longest lesion is {longest_mm:.1f} mm or {levels:.1f} cervical levels: "
         f"{reach} the {EXTENSIVE_LEVELS:.0f} that make a lesion longitudinally extensive."
-    )
-
-
-def double_sentences(lesions: Sequence[Lesion]) -> tuple[str, ...]:
-    """Name lesions of two series that may be one, because stations overlap."""
-    return tuple(
-        f"Lesion {one.number} of {one.series} and lesion {other.number} of "
-        f"{other.series} lie {math.dist(one.centroid_ras_mm, other.centroid_ras_mm):.0f} "
-        "mm apart: perhaps one lesion, counted and added twice."
-        for one, other in itertools.combinations(lesions, 2)
-        if one.series != other.series
-        and math.dist(one.centroid_ras_mm, other.centroid_ras_mm) < _SAME_PLACE_MM
     )

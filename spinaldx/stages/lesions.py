@@ -3,6 +3,9 @@
 Pure numpy and scipy; everything is measured on the voxels of the source image.
 """
 
+import itertools
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -34,6 +37,10 @@ _MANY_LESIONS = 20
 # ends with the image, from whose edge it may be this far.
 _CORD_END_MM = 7.0
 _IMAGE_END_MM = 5.0
+
+# Centres of one lesion in two overlapping series: slices are 3 to 5 mm thick, and
+# each series may see another part of it.
+_SAME_PLACE_MM = 10.0
 
 # The cord's centre line is smoothed over this distance, about one vertebra.
 _SMOOTHING_MM = 8.0
@@ -252,6 +259,34 @@ def lesion_flags(
         )
         flags.append(QualityFlag("lesion_at_cord_end", message))
     return tuple(flags)
+
+
+def double_flags(lesions: Sequence[Lesion]) -> tuple[QualityFlag, ...]:
+    """Name lesions of two series that may be one, because stations overlap.
+
+    Args:
+        lesions: Of all series of a study.
+
+    Returns:
+        A note for each pair whose centres lie within 10 mm; they need no review, but
+        count and sums hold both.
+    """
+    pairs = [
+        (one, other, math.dist(one.centroid_ras_mm, other.centroid_ras_mm))
+        for one, other in itertools.combinations(lesions, 2)
+        if one.series != other.series
+    ]
+    return tuple(
+        QualityFlag(
+            "lesion_in_two_series",
+            f"Lesion {one.number} of {one.series} and lesion {other.number} of "
+            f"{other.series} lie {distance_mm:.0f} mm apart: perhaps one lesion, counted "
+            "and added twice.",
+            needs_review=False,
+        )
+        for one, other, distance_mm in pairs
+        if distance_mm < _SAME_PLACE_MM
+    )
 
 
 def _is_at_cord_end(mask: Mask, cord: BoolArray, volume: Volume) -> bool:

@@ -128,27 +128,6 @@ class TestLengthSentence:
         assert words in wording.length_sentence(found)
 
 
-class TestDoubleSentences:
-    def test_names_lesions_of_two_series_in_one_place(self):
-        found = (lesion(2, "neck", -218.5), lesion(1, "chest", -215.5))
-
-        assert wording.double_sentences(found) == (
-            "Lesion 2 of neck and lesion 1 of chest lie 3 mm apart: perhaps one "
-            "lesion, counted and added twice.",
-        )
-
-    @pytest.mark.parametrize(
-        "found",
-        [
-            (lesion(1, "a", 0.0), lesion(2, "a", 3.0)),
-            (lesion(1, "a", 0.0), lesion(1, "b", 30.0)),
-            (),
-        ],
-    )
-    def test_leaves_others_alone(self, found):
-        assert wording.double_sentences(found) == ()
-
-
 def test_every_answer_has_a_name():
     assert [wording.answer_name(d) for d in Diagnosis] == [
         "astrocytoma",

@@ -15,9 +15,10 @@ from phantoms import (
 )
 
 from spinaldx.errors import GeometryError, StudyError
-from spinaldx.records import Mask, MaskOrigin
+from spinaldx.records import Lesion, Mask, MaskOrigin
 from spinaldx.stages.lesions import (
     LesionOptions,
+    double_flags,
     keep_lesions,
     lesion_flags,
     measure_lesions,
@@ -437,3 +438,30 @@ class TestLesionFlags:
 
         assert flags(boxes(), cord=cord) == ()
         assert flags(boxes(((1, 3), (38, 43), (5, 9)))) == ()
+
+
+def lesion_at(number, series, height_mm):
+    return Lesion(number, series, 10, 30.0, 10.0, (3,), (0.0, 0.0, height_mm))
+
+
+class TestDoubleFlags:
+    def test_lesions_of_two_series_in_one_place_are_named(self):
+        found = (lesion_at(2, "neck", -218.5), lesion_at(1, "chest", -215.5))
+
+        (flag,) = double_flags(found)
+        assert (flag.code, flag.needs_review) == ("lesion_in_two_series", False)
+        assert flag.message == (
+            "Lesion 2 of neck and lesion 1 of chest lie 3 mm apart: perhaps one lesion, "
+            "counted and added twice."
+        )
+
+    @pytest.mark.parametrize(
+        "found",
+        [
+            (lesion_at(1, "a", 0.0), lesion_at(2, "a", 3.0)),
+            (lesion_at(1, "a", 0.0), lesion_at(1, "b", 30.0)),
+            (),
+        ],
+    )
+    def test_others_are_left_alone(self, found):
+        assert double_flags(found) == ()
