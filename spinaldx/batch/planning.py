@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from spinaldx.batch import pseudonyms
-from spinaldx.batch.folders import check_replaceable
+from spinaldx.batch.folders import check_replaceable, is_result
 from spinaldx.batch.resume import (
     find_masks,
     keep_as_is,
@@ -19,7 +19,7 @@ from spinaldx.batch.resume import (
 from spinaldx.batch.settings import BatchSettings
 from spinaldx.errors import StudyError, UsageError
 from spinaldx.models import Bundle
-from spinaldx.study import StudySource
+from spinaldx.study import CODE_NOTE, StudySource
 
 RUNS = "runs"
 
@@ -100,6 +100,7 @@ def plan(sources: Sequence[StudySource], settings: BatchSettings) -> BatchPlan:
     warnings = (
         *_weights_warnings(settings.bundle),
         *_check_masks(settings.masks, [study.name for study in studies]),
+        *_outgrown(settings.out, studies),
     )
     return BatchPlan(mine, len(studies), warnings, known)
 
@@ -110,6 +111,19 @@ def _weights_warnings(bundle: Bundle) -> tuple[str, ...]:
     return (
         f"The weights {bundle.name} {bundle.version} were not shown to be better than "
         "what they began with; see their card.",
+    )
+
+
+def _outgrown(out: Path, studies: Sequence[PlannedStudy]) -> tuple[str, ...]:
+    """Name a result whose study was the only one of its name, and no longer is."""
+    names = {study.name for study in studies}
+    with_code = [study for study in studies if CODE_NOTE in study.source.notes]
+    bases = {study.name.rpartition("-")[0] for study in with_code}
+    left = sorted(base for base in bases - names - {""} if is_result(out / base))
+    return tuple(
+        f"{out.name}/{base} is of an earlier run, when one study alone had that name: "
+        "remove it, or its patient counts twice."
+        for base in left
     )
 
 

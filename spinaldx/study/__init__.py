@@ -24,9 +24,10 @@ if TYPE_CHECKING:
         StudySource,
         Verdict,
     )
-    from spinaldx.study.sources import find_studies
+    from spinaldx.study.sources import CODE_NOTE, find_studies
 
 _HOMES = {
+    "CODE_NOTE": "sources",
     "HEALTHY": "cases",
     "CaseRow": "series",
     "ImageFile": "archive",
@@ -44,6 +45,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "CODE_NOTE",
     "HEALTHY",
     "CaseRow",
     "ImageFile",

@@ -41,6 +41,9 @@ from spinaldx.study.series import CaseRow, DicomHeader, StudySource
 from spinaldx.study.vocabulary import look_like_patients, patient_part
 
 _MOST_IMAGES_OF_A_PATIENT = 12
+# Of studies whose name ends with a code, see below.
+CODE_NOTE = "several studies have this name; the code tells them apart"
+
 _NO_STUDY_UID = QualityFlag(
     "study_uid_missing",
     "Files without StudyInstanceUID: taken for one study because of their folder.",
@@ -440,10 +443,9 @@ def _names_of_several(sources: Iterable[StudySource]) -> set[str]:
 
 
 def _with_code(item: _Named) -> StudySource:
-    note = "several studies have this name; the code tells them apart"
     source = item.source
     name = f"{source.name}-{item.code}"
-    return replace(source, name=name, notes=(*source.notes, note))
+    return replace(source, name=name, notes=(*source.notes, CODE_NOTE))
 
 
 def _with_parents(found: list[tuple[Path, _Named]]) -> list[_Named]:

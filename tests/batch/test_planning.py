@@ -89,6 +89,22 @@ class TestPlan:
 
         assert plan.warnings == ("1 folders of masks belong to no study, such as a_b.",)
 
+    def test_a_result_of_when_the_name_was_one_study_s_is_warned_of(
+        self, out, tmp_path
+    ):
+        (out / "a_b").mkdir(parents=True)
+        (out / "a_b" / "failure.json").write_text("{}")
+        cases.write_nifti(tmp_path / "in" / "a b" / "t2w.nii")
+        alone = batch.plan(find_studies([tmp_path / "in"]), settings_for(out))
+        cases.write_nifti(tmp_path / "in" / "a_b" / "t2w.nii")
+        both = batch.plan(find_studies([tmp_path / "in"]), settings_for(out))
+
+        assert alone.warnings == ()
+        assert both.warnings == (
+            "out/a_b is of an earlier run, when one study alone had that name: remove "
+            "it, or its patient counts twice.",
+        )
+
     def test_weights_that_were_not_promoted_are_warned_of(self, out):
         bundle = fake_bundle(metrics={"status": "not_promoted"})
 
