@@ -2,7 +2,8 @@
 
 Files are taken apart by StudyInstanceUID, SeriesInstanceUID, kind, size, pixel
 spacing and orientation; then, where several images lie at one place, by echo,
-component, b-value, time or acquisition, whichever does it best. Doubles are dropped by SOPInstanceUID.
+component, b-value, time or acquisition, whichever does it best. Doubles are dropped
+by SOPInstanceUID.
 """
 
 import itertools

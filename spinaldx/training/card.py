@@ -11,6 +11,7 @@ import torch
 
 from spinaldx import __version__
 from spinaldx.models import Bundle
+from spinaldx.models.bundle import NOT_PROMOTED
 from spinaldx.records import RESEARCH_USE, Disease
 from spinaldx.study import HEALTHY
 from spinaldx.training.calibration import Decision
@@ -52,7 +53,7 @@ def collect_metrics(facts: RunFacts) -> dict[str, Any]:
     """Return what a bundle's description keeps of its training, as JSON values."""
     verdict = facts.verdict
     return {
-        "status": "promoted" if verdict.is_promoted else "not_promoted",
+        "status": "promoted" if verdict.is_promoted else NOT_PROMOTED,
         "reason": verdict.reason,
         "validation": _intervals(verdict.figures),
         "against_old": _intervals(verdict.against_old),
