@@ -350,7 +350,8 @@ class WeightsInfo:
     Attributes:
         name: Bundle name.
         version: Bundle version.
-        training_data: ``simulated`` or ``patients``.
+        training_data: ``simulated`` while any network learned from simulated
+            patients only, else ``patients``.
         sha256: Hash over the bundle description, which holds the files' hashes.
     """
 
@@ -361,7 +362,7 @@ class WeightsInfo:
 
     @property
     def is_simulated(self) -> bool:
-        """Whether the weights never saw a patient."""
+        """Whether any network never saw a patient."""
         return self.training_data == "simulated"
 
 

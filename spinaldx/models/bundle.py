@@ -95,7 +95,8 @@ class Bundle:
         version: Of the weights.
         licence: SPDX identifier or a short text.
         intended_use: For the card and the report.
-        training_data: ``simulated`` or ``patients``.
+        training_data: ``simulated`` while any network learned from simulated
+            patients only, else ``patients``.
         segmentation: The segmentation network.
         classifiers: One a task, all three.
         crop: The classifiers' window.
@@ -131,6 +132,11 @@ class Bundle:
         return WeightsInfo(
             self.name, self.version, self.training_data, self.description_sha256
         )
+
+    @property
+    def has_met_patients(self) -> bool:
+        """Whether any network learned from patients, simulation's part or not."""
+        return "patients" in (self.training_data, self.metrics.get("learned_from"))
 
     @property
     def is_not_promoted(self) -> bool:

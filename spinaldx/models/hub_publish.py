@@ -164,8 +164,7 @@ def _check_publishable(bundle: Bundle, repo_id: str) -> None:
         message = f"Version {bundle.version!r} cannot be a tag."
         raise UsageError(message, hint="Change it in bundle.json.")
     # Weights of which a part is simulation's say so, and may know patients too.
-    known = bundle.training_data, bundle.metrics.get("learned_from")
-    if "patients" in known and not bundle.ethics.strip():
+    if bundle.has_met_patients and not bundle.ethics.strip():
         message = f"{bundle.name} was trained on patients and says nothing of ethics."
         hint = "State approval and consent in bundle.json, under `ethics`."
         raise IncompatibleWeightsError(message, hint=hint)

@@ -120,14 +120,15 @@ def write_card(bundle: Bundle, facts: RunFacts) -> str:
 
 
 def _head(bundle: Bundle, facts: RunFacts) -> str:
-    is_simulated = bundle.training_data == "simulated"
     worth = (
-        "Trained on simulated patients only: the figures say how well simulation is "
-        "recognised, and nothing about patients."
-        if is_simulated
-        else "The figures come from held-out patients of the same table; other "
+        "The figures come from held-out patients of the same table; other "
         "hospitals and scanners may give other ones."
+        if bundle.has_met_patients
+        else "Trained on simulated patients only: the figures say how well simulation "
+        "is recognised, and nothing about patients."
     )
+    if bundle.has_met_patients and bundle.training_data == "simulated":
+        worth += " Some of its networks learned from simulated patients only."
     status = "promoted" if facts.verdict.is_promoted else "NOT PROMOTED"
     return (
         f"# {bundle.name} {bundle.version}\n\n"
@@ -238,9 +239,9 @@ def _decisions(bundle: Bundle, facts: RunFacts) -> str:
 
 def _ethics(bundle: Bundle) -> str:
     stated = bundle.ethics or (
-        "Simulated patients; no person's data were used."
-        if bundle.training_data == "simulated"
-        else "No statement was given."
+        "No statement was given."
+        if bundle.has_met_patients
+        else "Simulated patients; no person's data were used."
     )
     return (
         f"## Ethics and limits\n\n{stated}\n\n"

@@ -141,10 +141,9 @@ def fine_tune(request: Request, watcher: Watcher) -> Outcome:
     candidate = write_bundle(bundle, arrays, request.work / "candidate")
     verdict = _judge(candidate, start, cohort, machine, request, watcher)
     facts = _run_facts(identity, start, cohort, machine, learned, verdict)
-    learned_from = {"learned_from": request.facts.training_data}
-    metrics = collect_metrics(facts) | learned_from
+    metrics = {**collect_metrics(facts), **bundle.metrics}
     bundle = dataclasses.replace(bundle, metrics=metrics)
-    _write_curves(request, learned, is_simulated=bundle.info.is_simulated)
+    _write_curves(request, learned, is_simulated=not bundle.has_met_patients)
     written = write_bundle(bundle, arrays, request.out, card=write_card(bundle, facts))
     return Outcome(written, verdict)
 
@@ -170,6 +169,7 @@ def describe_bundle(start: Start, learned: Learned, facts: BundleFacts) -> Bundl
         licence=facts.licence,
         intended_use="Research use only. Not a medical device.",
         training_data=_training_data(start, learned, facts),
+        metrics={"learned_from": _learned_from(start, facts)},
         ethics=facts.ethics,
         segmentation=SegmentationPart(
             network=start.segmentation,
@@ -198,6 +198,12 @@ def _training_data(start: Start, learned: Learned, facts: BundleFacts) -> str:
     if is_kept and old is not None and old.info.is_simulated:
         return old.training_data
     return facts.training_data
+
+
+def _learned_from(start: Start, facts: BundleFacts) -> str:
+    """Say whether patients have been met, now or by what training began with."""
+    has_met_patients = start.bundle is not None and start.bundle.has_met_patients
+    return "patients" if has_met_patients else facts.training_data
 
 
 def _judge(

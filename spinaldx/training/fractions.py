@@ -128,7 +128,7 @@ def _picture(points: Sequence[CurvePoint], outcome: Outcome) -> bytes:
     axes.set_ylabel("validation, mean and 95 % interval")
     if points:
         axes.legend(frameon=False)
-    if outcome.bundle.training_data == "simulated":
+    if not outcome.bundle.has_met_patients:
         figure.suptitle("SIMULATED PATIENTS", fontsize=8, color="#B00020")
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=120, metadata={"Software": None})

@@ -74,7 +74,7 @@ class TestWriteCohort:
         assert len(pages) > 2
         for number, page in enumerate(pages, start=1):
             assert page.startswith("spinaldx · summary of a folder of results 67")
-            assert "Weights trained on simulated patients only" in page
+            assert "Weights trained on simulated patients" in page
             assert "Research use only. Not a medical device." in page
             assert f"page {number} of {len(pages)}" in page
 

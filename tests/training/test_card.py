@@ -66,6 +66,14 @@ class TestWriteCard:
     def test_says_what_simulation_is_worth(self):
         assert "nothing about patients" in write_card(fake_bundle(), FACTS)
 
+    def test_does_not_say_only_simulated_where_patients_were_met(self):
+        bundle = fake_bundle(metrics={"learned_from": "patients"})
+        card = write_card(bundle, FACTS)
+
+        assert "Some of its networks learned from simulated patients only." in card
+        assert "nothing about patients" not in card
+        assert "no person's data" not in card
+
     def test_names_nobody(self, card):
         assert not any(patient.name in card for patient in PATIENTS)
 

@@ -141,6 +141,10 @@ class TestStages:
         assert bundle.metrics["learned_from"] == "patients"
         assert bundle.ethics == "Approved."
 
+        options = replace(request.options, init=str(request.out))
+        again = replace(request, options=options, out=tmp_path / "again")
+        assert fine_tune(again, Listener()).bundle.metrics["learned_from"] == "patients"
+
     def test_true_masks_and_an_own_learning_rate(self, cohort, finished, tmp_path):
         request = tiny_request(
             cohort,
