@@ -48,6 +48,9 @@ from spinaldx.report.wording import SIMULATION_NOTICE
 _SIMULATED = f"Classifier output (trained on simulation). {SIMULATION_NOTICE}"
 _TRAINED = "Classifier output, never a diagnosis."
 
+# Training learns from the first, and chooses thresholds and cut-offs by the second.
+_KNOWN_SPLITS = ("train", "validation")
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Folder:
@@ -254,9 +257,10 @@ def _headline(tables: Sequence[Table]) -> tuple[tuple[str, str], ...]:
             continue
         keys = [column.key for column in found[key].columns]
         column = found[key].columns[keys.index(name)]
-        lines.append(
-            (title, cell_text(found[key].rows[place][keys.index(name)], column))
-        )
+        row = found[key].rows[place]
+        origins = {one[0] for one in found[key].rows} if keys[0] == "masks" else set()
+        masks = f" ({row[0]} masks)" if origins - {"automatic"} else ""
+        lines.append((title + masks, cell_text(row[keys.index(name)], column)))
     return tuple(lines)
 
 
@@ -267,18 +271,32 @@ def _is_simulated(folders: Sequence[_Folder]) -> bool:
 def _warnings(folders: Sequence[_Folder]) -> tuple[str, ...]:
     cohort = folders[0].cohort
     warnings = []
-    trained_on = int(cohort.where("split", "train").sum())
-    if trained_on:
+    known = {name: int(cohort.where("split", name).sum()) for name in _KNOWN_SPLITS}
+    marked = " and ".join(
+        f"{count} as {name}" for name, count in known.items() if count
+    )
+    if marked:
         warnings.append(
-            f"{trained_on} patients are marked as training patients: if these weights "
-            "were trained on them, every figure over all patients is too good. Use "
-            "--split test."
+            f"Patients are marked as known: {marked}. If these weights were trained on "
+            "them, or had thresholds and cut-offs chosen by them, every figure over "
+            "all patients is too good. Use --split test."
+        )
+    elif not any(patient.split for patient in cohort.patients) and _met_patients(
+        cohort
+    ):
+        warnings.append(
+            "The truth table has no column 'split': if these weights were trained on "
+            "some of its patients, every figure is too good."
         )
     if len(folders) > 1:
         warnings.append(f"All tables but the comparisons are of {cohort.name}.")
     for folder in folders:
         warnings += _folder_warnings(folder.cohort)
     return tuple(warnings)
+
+
+def _met_patients(cohort: Cohort) -> bool:
+    return any(row and row.training_data == "patients" for row in cohort.results)
 
 
 def _folder_warnings(cohort: Cohort) -> list[str]:

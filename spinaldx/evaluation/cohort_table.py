@@ -168,9 +168,9 @@ def category_test(
     if used.shape == (2, 2):
         return "Fisher", float(stats.fisher_exact(used).pvalue)
     sampling = stats.MonteCarloMethod(n_resamples=9999, rng=np.random.default_rng(0))
-    return "Fisher (Monte Carlo)", float(
-        stats.fisher_exact(used, method=sampling).pvalue
-    )
+    # An array of one number where the table has more cells than patients.
+    p_value = np.asarray(stats.fisher_exact(used, method=sampling).pvalue).item()
+    return "Fisher (Monte Carlo)", float(p_value)
 
 
 def _number_rows(

@@ -37,7 +37,6 @@ _ONE_VALUE = (
     "site",
     "split",
     "difficult",
-    "raters",
     "location",
 )
 _SEXES = {"F": "female", "M": "male"}
@@ -59,6 +58,12 @@ def read_patients(truth: Path) -> tuple[Patient, ...]:
         for name in _ONE_VALUE
         if len({getattr(row, name) for row in of_case} - _EMPTY) > 1
     ]
+    faults += [
+        f"the rows of case '{case}' disagree in column '{name}'"
+        for case, of_case in by_case.items()
+        for name, answers in _answers(of_case).items()
+        if len(answers) > 1
+    ]
     if faults:
         message = f"{truth.name}: {some(faults, '; ')}."
         raise TableError(message, hint="Correct the table and run again.")
@@ -66,6 +71,15 @@ def read_patients(truth: Path) -> tuple[Patient, ...]:
 
 
 _EMPTY: set[object] = {None, ""}
+
+
+def _answers(rows: Sequence[CaseRow]) -> dict[str, set[str]]:
+    """Return the answers of each reader's column in the rows of a case."""
+    answers: dict[str, set[str]] = {name: set() for name, _ in rows[0].raters}
+    for row in rows:
+        for name, answer in row.raters:
+            answers[name] |= {answer} - {""}
+    return answers
 
 
 def _patient(case: str, rows: Sequence[CaseRow]) -> Patient:
@@ -82,7 +96,9 @@ def _patient(case: str, rows: Sequence[CaseRow]) -> Patient:
         split=first("split"),
         location=first("location"),
         difficult=first("difficult"),
-        raters=rows[0].raters,
+        raters=tuple(
+            (name, next(iter(answers), "")) for name, answers in _answers(rows).items()
+        ),
         images=tuple(TrueImage(_series_names(row), row.mask) for row in rows),
     )
 

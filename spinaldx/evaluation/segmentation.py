@@ -173,7 +173,14 @@ def dice_by_group(patients: Iterable[PatientOverlap]) -> Mapping[str, FloatArray
 def by_origin(
     patients: Sequence[PatientOverlap],
 ) -> Mapping[str, Sequence[PatientOverlap]]:
-    """Split into automatic and corrected masks, and all when there are both."""
+    """Split into automatic and corrected masks, and all when there are both.
+
+    Failed studies have no masks: they count as automatic ones, and as corrected ones
+    where all masks that there are were.
+    """
+    run = [patient for patient in patients if not patient.is_failed]
+    if run and all(patient.is_corrected for patient in run):
+        return {"corrected": patients}
     automatic = [patient for patient in patients if not patient.is_corrected]
     corrected = [patient for patient in patients if patient.is_corrected]
     named = {"automatic": automatic, "corrected": corrected}

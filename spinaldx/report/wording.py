@@ -114,7 +114,10 @@ def _no_lesion(origins: frozenset[MaskOrigin]) -> str:
     elif MaskOrigin.PERSON in origins:
         who = "Neither the network nor the person who corrected it left a marked voxel."
     else:
-        who = "The network marked no component above the size limit of its weights."
+        who = (
+            "The network marked nothing, or only what is left out: too small, beside "
+            "the cord or no brighter than it."
+        )
     return (
         f"{who} That does not exclude a lesion: small, faint and "
         "peripheral lesions can be missed on sagittal T2w alone."

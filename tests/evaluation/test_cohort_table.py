@@ -34,6 +34,13 @@ class TestCategories:
         assert category_test(np.array([(3, 1), (1, 4), (0, 5)])) == (name, p)
         assert 0.01 < p < 0.15
 
+    @pytest.mark.parametrize("last", [0, 1])
+    def test_tables_of_as_many_cells_as_patients_or_more(self, last):
+        name, p = category_test(np.array([(1, 1, 1), (1, 1, last)]))
+
+        assert name == "Fisher (Monte Carlo)"
+        assert p == 1.0
+
     @pytest.mark.parametrize("counts", [[(3, 0), (4, 0)], [(3, 4), (0, 0)]])
     def test_one_value_or_one_group_cannot_be_tested(self, counts):
         assert category_test(np.array(counts)) == ("", None)

@@ -254,13 +254,34 @@ class TestPartial:
         found = self.run(tmp_path, cases, EvaluationOptions("test", Bootstrap(100)))
 
         assert found.table("flow").rows[0] == ("in the truth table", 8)
-        assert not any("training patients" in text for text in found.warnings)
+        assert not any("marked as known" in text for text in found.warnings)
 
     @pytest.mark.usefixtures("no_figures")
-    def test_training_patients_are_a_warning(self, tmp_path):
-        found = self.run(tmp_path, balanced_cases(2, split="train"))
+    @pytest.mark.parametrize("split", ["train", "validation"])
+    def test_patients_that_training_knew_are_a_warning(self, tmp_path, split):
+        found = self.run(tmp_path, balanced_cases(2, split=split))
 
-        assert "8 patients are marked as training patients" in found.warnings[0]
+        assert f"marked as known: 8 as {split}." in found.warnings[0]
+
+    @pytest.mark.usefixtures("no_figures")
+    def test_no_split_is_a_warning_where_the_weights_met_patients(self, tmp_path):
+        cases = balanced_cases(1)
+        met = self.run(tmp_path / "a", cases).warnings
+        for case in cases:
+            case.result = {"weights_training_data": "simulated"}
+        not_met = self.run(tmp_path / "b", cases).warnings
+
+        assert "has no column 'split'" in met[0]
+        assert not any("split" in text for text in not_met)
+
+    @pytest.mark.usefixtures("no_figures")
+    def test_a_few_patients_of_many_locations(self, tmp_path):
+        cases = balanced_cases(1)
+        for place, case in enumerate(cases):
+            case.truth["location"] = f"place {place}"
+        found = self.run(tmp_path, cases)
+
+        assert found.table("cohort").rows
 
     @pytest.mark.usefixtures("no_figures")
     def test_mixed_and_unknown_weights_are_a_warning(self, tmp_path):

@@ -32,6 +32,23 @@ class TestPatients:
         assert [image.mask is None for image in a.images] == [False, True]
         assert (b.diagnosis, b.age, b.images[0].series) == ("healthy", None, ())
 
+    def test_a_reader_s_answer_may_stand_in_any_row(self, tmp_path):
+        rows = [
+            {"case": "a", "series": "c", "rater1": "ms", "rater2": ""},
+            {"case": "a", "series": "t", "rater1": "", "rater2": "nmosd"},
+        ]
+        (patient,) = read_patients(write_table(tmp_path / "cases.csv", rows))
+
+        assert patient.raters == (("rater1", "ms"), ("rater2", "nmosd"))
+
+    def test_readers_that_disagree_with_themselves_are_a_fault(self, tmp_path):
+        rows = [
+            {"case": "a", "series": "c", "rater1": "ms"},
+            {"case": "a", "series": "t", "rater1": "nmosd"},
+        ]
+        with pytest.raises(TableError, match="case 'a' disagree in column 'rater1'"):
+            read_patients(write_table(tmp_path / "cases.csv", rows))
+
     def test_rows_that_disagree_are_a_fault(self, tmp_path):
         cases = [Case("a", "ms", truth={"series": "1"}), Case("a", "nmosd", truth={"series": "2"})]  # fmt: skip
         with pytest.raises(TableError, match="case 'a' disagree in column 'diagnosis'"):

@@ -90,6 +90,22 @@ def test_corrected_masks_stand_apart():
     assert of_all == ["automatic", "corrected", "automatic and corrected"]
 
 
+def test_failed_studies_stand_with_the_only_kind_of_masks():
+    corrected = PatientOverlap("z", "ms", overlap(), is_corrected=True)
+    failed = PatientOverlap("f", "ms", overlap(), is_failed=True)
+    only = segmentation_table([corrected, failed], DRAW)
+    both = segmentation_table([corrected, failed, PATIENTS[0]], DRAW)
+
+    assert [row[:4] for row in only.rows if row[1] == "all"] == [
+        ("corrected", "all", 2, 1)
+    ]
+    assert [row[:4] for row in both.rows if row[1] == "all"] == [
+        ("automatic", "all", 2, 1),
+        ("corrected", "all", 1, 0),
+        ("automatic and corrected", "all", 3, 1),
+    ]
+
+
 class TestEmptyTruth:
     def test_correct_empty_calls_are_visible(self):
         found = cells(empty_truth_table(PATIENTS, DRAW))

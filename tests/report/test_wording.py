@@ -53,7 +53,10 @@ class TestExplanation:
     @pytest.mark.parametrize(
         ("origins", "words"),
         [
-            ({MaskOrigin.NETWORK}, "The network marked no component"),
+            (
+                {MaskOrigin.NETWORK},
+                "The network marked nothing, or only what is left out",
+            ),
             ({MaskOrigin.PERSON}, "left them empty"),
             ({MaskOrigin.NETWORK, MaskOrigin.PERSON}, "Neither the network nor"),
         ],
