@@ -22,6 +22,10 @@ _SHIFTS = np.linspace(-5.0, 5.0, 201)
 # Temperatures tried; with few patients none outside is believed.
 _TEMPERATURES = np.exp(np.linspace(np.log(0.5), np.log(5.0), 181))
 
+# Patients of each class needed to fit anything, and to believe a temperature below 1.
+_FEWEST_TO_FIT = 2
+_FEWEST_TO_SHARPEN = 5
+
 # The margin holds this share of the patients, and is never wider than this. An answer
 # passes two stages, so about twice the share is undecided.
 _UNDECIDED_SHARE = 0.05
@@ -48,7 +52,7 @@ class Decision:
         temperature: The logit of the mean is divided by it.
         cut_off: At or above it the answer is class 1.
         margin: Nearer to the cut-off than this is undecided.
-        patients: How many it was fitted on.
+        patients: How many it was fitted on; 0 when it was not fitted.
     """
 
     shift: float = 0.0
@@ -58,20 +62,31 @@ class Decision:
     patients: int = 0
 
 
-def fit_decision(truth: Truth, logits: SliceLogits) -> Decision:
+# What is known of a classifier that could not be calibrated: answers near 0.5 are none.
+UNFITTED = Decision(margin=_WIDEST_MARGIN)
+
+
+def fit_decision(
+    truth: Truth, logits: SliceLogits, otherwise: Decision = UNFITTED
+) -> Decision:
     """Fit shift, temperature, cut-off and margin of one classifier.
 
     Args:
         truth: Classes 0 and 1 of the patients, (N,).
         logits: Of each patient's slices, N arrays of at least one.
+        otherwise: What to do with fewer than two patients of a class.
 
     Returns:
-        The plain decision at 0.5 when a class has fewer than two patients.
+        The decision. With fewer than five patients of a class it is no surer than
+        the classifier itself: a few patients that it separates say little.
     """
     ones = int((truth == 1).sum())
-    if min(ones, len(truth) - ones) < 2:
-        return Decision(patients=len(truth))
+    fewest = min(ones, len(truth) - ones)
+    if fewest < _FEWEST_TO_FIT:
+        return otherwise
     shift, temperature = fit_shift(truth, logits)
+    if fewest < _FEWEST_TO_SHARPEN:
+        temperature = max(temperature, 1.0)
     calibrated = apply_temperature(patient_scores(logits, shift), temperature)
     cut_off = youden_cut_off(truth, calibrated)
     distance = np.abs(calibrated - cut_off)

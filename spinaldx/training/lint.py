@@ -197,9 +197,9 @@ def _check_counts(patients: Sequence[Patient], stage: Stage) -> list[str]:
 
 
 def _check_given_splits(patients: Sequence[Patient]) -> list[str]:
-    """Every diagnosis that is validated must be learned, and something validated."""
+    """Every diagnosis that is validated must be learned, and a disease validated."""
     if not any(patient.split for patient in patients):
-        return []
+        return _check_drawn_splits(patients)
     by_split: dict[str, set[str]] = defaultdict(set)
     for patient in patients:
         by_split[patient.split].add(patient.diagnosis)
@@ -208,6 +208,17 @@ def _check_given_splits(patients: Sequence[Patient]) -> list[str]:
         for split in ("train", "validation")
         if not by_split[split]
     ]
+    if by_split["validation"] and not by_split["validation"] - {"", "healthy"}:
+        faults.append("column 'split': no patient with a lesion in validation")
     unlearned = sorted(by_split["validation"] - by_split["train"])
     faults += [f"column 'split': no {name} in train" for name in unlearned if name]
     return faults
+
+
+def _check_drawn_splits(patients: Sequence[Patient]) -> list[str]:
+    """Of a diagnosis with one patient nobody is held out."""
+    diagnoses = [one.diagnosis for one in patients if not one.is_healthy]
+    is_told_already = len(diagnoses) < _FEWEST_DISEASED
+    if is_told_already or len(set(diagnoses)) < len(diagnoses):
+        return []
+    return ["column 'diagnosis': no disease has two patients, so none can be held out"]

@@ -44,6 +44,11 @@ _PREDICTED_SHARES = {
 # Validation during training looks at so many patients at most, of all diagnoses.
 _WATCHED_PATIENTS = 24
 
+_NOT_CALIBRATED = (
+    "{task}: too few held-out patients of a class to fit its cut-off; it keeps that of "
+    "the bundle it started from, or answers nothing near 0.5."
+)
+
 _LAST_BIAS = "classifier.bias"
 
 State = Mapping[str, Tensor]
@@ -127,6 +132,8 @@ class Run:
                 trained[task.value] = self._train(task.value, objective)
                 network = self._network(task.value, trained)
                 decisions[task] = self._decide(objective, network, crops)
+                if not decisions[task].patients:
+                    self.watcher.note(_NOT_CALIBRATED.format(task=task.value))
         states = {
             part: rounded_to_half(self._network(part, trained).state_dict())
             for part in (SEGMENTATION, *(task.value for task in Task))
@@ -290,7 +297,9 @@ class Run:
         ]
         with torch.no_grad():
             truth, logits = objective.slice_logits(network, patients)
-        return fit_decision(truth, logits)
+        if self.start.bundle is None:
+            return fit_decision(truth, logits)
+        return fit_decision(truth, logits, self._old_decisions()[objective.task])
 
     def _watched(self, what: str, patients: Sequence[Patient]) -> Iterator[Patient]:
         for done, patient in enumerate(patients):

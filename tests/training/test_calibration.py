@@ -124,11 +124,20 @@ class TestYoudenCutOff:
 
 
 class TestFitDecision:
-    def test_too_few_patients_leave_it_plain(self):
-        logits = [np.array([one]) for one in (-2.0, -1.0, 2.0)]
-        decision = fit_decision(np.array([0, 0, 1]), logits)
+    def test_too_few_patients_are_not_fitted(self):
+        truth, logits = np.array([0, 0, 1]), [np.array([n]) for n in (-2.0, -1.0, 2.0)]
+        kept = Decision(0.0, 0.9, 0.45, 0.07)
 
-        assert decision == Decision(patients=3)
+        # Answers near 0.5 are none, and the card can tell that nothing was fitted.
+        assert fit_decision(truth, logits) == Decision(margin=0.15, patients=0)
+        assert fit_decision(truth, logits, kept) == kept
+
+    @pytest.mark.parametrize(("of_each", "temperature"), [(4, 1.0), (5, 0.5)])
+    def test_a_few_patients_make_no_answer_surer(self, of_each, temperature):
+        truth = np.repeat((0, 1), of_each)
+        logits = [np.array([2.0 if one else -2.0]) for one in truth]
+
+        assert fit_decision(truth, logits).temperature == temperature
 
     def test_margin_holds_about_a_twentieth(self):
         truth, logits = coin_logits(1.0, 1.0)

@@ -193,3 +193,23 @@ def test_names_of_files_do_not_matter(table):
     change(table, 2, t2w="mask_of_p1.nii.gz")
 
     assert faults_of(table) == ()
+
+
+def test_healthy_patients_alone_validate_nothing(table):
+    rows = read_table(table)
+    for row in rows:
+        row["split"] = "validation" if row["diagnosis"] == "healthy" else "train"
+    rows.append({**rows[-1], "case": "h2", "split": "train"})
+    write_table(table, rows)
+
+    faults = faults_of(table, Stage.SEGMENTATION)
+
+    assert "column 'split': no patient with a lesion in validation" in faults
+
+
+def test_one_patient_of_each_disease_cannot_be_held_out(tmp_path):
+    faults = faults_of(write_cohort(tmp_path, patients=1), Stage.SEGMENTATION)
+
+    assert faults == (
+        "column 'diagnosis': no disease has two patients, so none can be held out",
+    )

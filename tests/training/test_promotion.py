@@ -7,7 +7,13 @@ from spinaldx.study import read_cases
 from spinaldx.training import promotion
 from spinaldx.training.cases import group_patients
 from spinaldx.training.options import Stage
-from spinaldx.training.promotion import Marks, judge, mark_patients, paired_interval
+from spinaldx.training.promotion import (
+    Interval,
+    Marks,
+    judge,
+    mark_patients,
+    paired_interval,
+)
 
 GUESS = 0.625
 
@@ -65,21 +71,54 @@ class TestJudge:
         assert verdict.figures["dice"].patients == 21
         assert verdict.figures["classes"].patients == 20
 
+    def test_one_patient_promotes_nothing(self):
+        verdict = judge(marks(0.9, 0.9, 1), marks(0.1, 0.7, 1), Stage.ALL)
+
+        assert not verdict.is_promoted
+        assert "by 1 validation patient." in verdict.reason
+
+    def test_healthy_patients_alone_cannot_judge(self):
+        verdict = judge({"h": Marks(1.0, None, None)}, None, Stage.SEGMENTATION)
+
+        assert not verdict.is_promoted
+        assert not verdict.against_nothing
+
     def test_nobody_to_judge_by(self):
         assert "no validation patients" in judge({}, None, Stage.ALL).reason
 
 
 class TestPairedInterval:
     def test_holds_the_mean(self):
-        interval = paired_interval(np.array([0.0, 1.0, 2.0, 3.0]))
+        interval = paired_interval(np.linspace(0.0, 0.6, 31))
 
-        assert interval.mean == 1.5
-        assert interval.low < 1.5 < interval.high
-        assert not interval.is_above_zero or interval.low > 0
+        assert interval.mean == pytest.approx(0.3)
+        assert 0.2 < interval.low < 0.3 < interval.high < 0.4
 
     def test_tells_the_side_of_zero(self):
-        assert paired_interval(np.array([1.0, 2.0])).is_above_zero
-        assert paired_interval(np.array([-1.0, -2.0])).is_below_zero
+        few = np.array([0.1, 0.11, 0.12])
+
+        assert paired_interval(few).is_above_zero
+        assert paired_interval(-few).is_below_zero
+
+    def test_few_patients_have_student_s_interval(self):
+        # Mean 0.2, standard error 0.1 / sqrt(3), t of two degrees of freedom 4.3027.
+        interval = paired_interval(np.array([0.1, 0.2, 0.3]))
+
+        assert interval.low == pytest.approx(0.2 - 4.3027 * 0.1 / 3**0.5, abs=1e-4)
+        assert interval.high == pytest.approx(0.2 + 4.3027 * 0.1 / 3**0.5, abs=1e-4)
+
+    def test_one_patient_tells_nothing(self):
+        assert paired_interval(np.array([0.4]), lowest=0.0) == Interval(
+            0.4, 0.0, 1.0, 1
+        )
+        assert paired_interval(np.array([0.4])).low == -1.0
+
+    def test_equal_bundles_are_rarely_called_better_by_few_patients(self):
+        generator = np.random.default_rng(0)
+        draws = generator.normal(0.0, 0.1, (1000, 4))
+        better = sum(paired_interval(one).is_above_zero for one in draws)
+
+        assert better < 50
 
 
 class TestMarkPatients:
