@@ -37,6 +37,7 @@ class RunFacts:
         options: What was asked for, JSON values.
         table_sha256: Of `cases.csv`.
         old: Name and version of the bundle it started from, or ``scratch``.
+        known_judges: Held-out patients that it had learned from.
     """
 
     patients: Mapping[Split, Sequence[Patient]]
@@ -47,6 +48,7 @@ class RunFacts:
     options: Mapping[str, Any]
     table_sha256: str
     old: str
+    known_judges: int = 0
 
 
 def collect_metrics(facts: RunFacts) -> dict[str, Any]:
@@ -70,6 +72,7 @@ def collect_metrics(facts: RunFacts) -> dict[str, Any]:
             for part, run in facts.trained.items()
         },
         "started_from": facts.old,
+        "known_judges": facts.known_judges,
         "options": dict(facts.options),
         "table_sha256": facts.table_sha256,
         "environment": describe_environment(facts.machine),
@@ -145,6 +148,12 @@ def _head(bundle: Bundle, facts: RunFacts) -> str:
 
 def _data(bundle: Bundle, facts: RunFacts) -> str:
     del bundle
+    known = ""
+    if facts.known_judges:
+        known = (
+            f"\n{facts.known_judges} of the held-out patients were learned from before, "
+            f"by {facts.old} or what it came from: the figures flatter.\n"
+        )
     header = "| split | patients | " + " | ".join(_GROUPS) + " | sex F/M | age |"
     lines = [header, "|---" * (len(_GROUPS) + 4) + "|"]
     for split, patients in facts.patients.items():
@@ -158,6 +167,7 @@ def _data(bundle: Bundle, facts: RunFacts) -> str:
         "Split by patient. Validation patients stop the training and judge the "
         "bundle; cut-offs are fitted on calibration patients, or on validation "
         "patients where there are none. Test patients were not used.\n"
+        f"{known}"
     )
 
 

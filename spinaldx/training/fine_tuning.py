@@ -16,15 +16,27 @@ from spinaldx.training.card import RunFacts, collect_metrics, write_card
 from spinaldx.training.cases import Patient
 from spinaldx.training.compute import Machine, set_up_machine
 from spinaldx.training.curves import draw_curves, write_history
+from spinaldx.training.learned_images import as_metrics, image_name, learned_images
 from spinaldx.training.lint import Advance, Lint, lint_table
 from spinaldx.training.options import Stage, TrainingOptions
 from spinaldx.training.pipeline import Learned, Run, Watcher
 from spinaldx.training.preparation import CachingReader, Cohort, inspect_row
 from spinaldx.training.promotion import Marks, Verdict, judge, mark_patients
-from spinaldx.training.splits import Split, nested_fraction, split_patients
+from spinaldx.training.splits import (
+    Split,
+    nested_fraction,
+    split_patients,
+    write_splits,
+)
 from spinaldx.training.start import SCRATCH, Start, find_start
 
 _RUN = "run.json"
+_DATA = "data.json"
+_SPLITS = "split.csv"
+_KNOWN_JUDGES = (
+    "{count} held-out patients are known to the bundle that training starts from: "
+    "cut-offs and the judgement flatter. Hold others out by the column 'split'."
+)
 _SIMULATED_NOTICE = "TRAINED ON SIMULATED PATIENTS - NOT CLINICALLY VALID"
 
 
@@ -124,14 +136,8 @@ def fine_tune(request: Request, watcher: Watcher) -> Outcome:
         watcher.note(f"{request.work} holds no earlier run: this is a new one.")
     machine = set_up_machine(options.compute)
     cache = SeriesCache(request.cache or request.work / "cache")
-    reader = CachingReader(cache, start.grid)
-    rows, _ = check_cases(request.table)
-    reading = _counted(watcher, "Reading images")
-    if reader.prepare(rows, machine.readers, reading):
-        reading = _counted(watcher, "Checking images")
-    lint = lint_table(request.table, options.stage, reader.inspect, reading)
-    lint.raise_faults(request.table)
-    cohort = reader.cohort(_groups(lint.patients, options))
+    cohort = _read_cohort(request, start, machine.readers, cache, watcher)
+    _claim_data(request.work, cohort, start)
     learned = Run(options, machine, start, cohort, cache, request.work, watcher).learn()
     bundle = describe_bundle(start, learned, request.facts)
     arrays = {
@@ -141,11 +147,42 @@ def fine_tune(request: Request, watcher: Watcher) -> Outcome:
     candidate = write_bundle(bundle, arrays, request.work / "candidate")
     verdict = _judge(candidate, start, cohort, machine, request, watcher)
     facts = _run_facts(identity, start, cohort, machine, learned, verdict)
-    metrics = {**collect_metrics(facts), **bundle.metrics}
+    images = {image_name(one.series.facts) for one in cohort.samples[Split.TRAIN]}
+    met = as_metrics(images | learned_images(start.bundle))
+    metrics = {**collect_metrics(facts), **bundle.metrics, **met}
     bundle = dataclasses.replace(bundle, metrics=metrics)
     _write_curves(request, learned, is_simulated=not bundle.has_met_patients)
     written = write_bundle(bundle, arrays, request.out, card=write_card(bundle, facts))
     return Outcome(written, verdict)
+
+
+def _read_cohort(
+    request: Request,
+    start: Start,
+    workers: int,
+    cache: SeriesCache,
+    watcher: Watcher,
+) -> Cohort:
+    """Read the table and every file of it, and say who is learned from.
+
+    Raises:
+        TableError: If the table has faults; all are listed.
+        OutputError: If the disk is full.
+    """
+    reader = CachingReader(cache, start.grid)
+    rows, _ = check_cases(request.table)
+    reading = _counted(watcher, "Reading images")
+    if reader.prepare(rows, workers, reading):
+        reading = _counted(watcher, "Checking images")
+    lint = lint_table(request.table, request.options.stage, reader.inspect, reading)
+    lint.raise_faults(request.table)
+    known = reader.known(lint.patients, learned_images(start.bundle))
+    splits = split_patients(lint.patients, request.options.seed, known)
+    write_splits(request.work / _SPLITS, splits)
+    cohort = reader.cohort(_groups(lint.patients, splits, request.options), known)
+    if cohort.known_judges:
+        watcher.note(_KNOWN_JUDGES.format(count=cohort.known_judges))
+    return cohort
 
 
 def check_table(table: Path, stage: Stage, watcher: Watcher) -> Lint:
@@ -250,6 +287,7 @@ def _run_facts(
         options=identity["options"],
         table_sha256=identity["table"],
         old=SCRATCH if old is None else f"{old.name} {old.version}",
+        known_judges=cohort.known_judges,
     )
 
 
@@ -262,9 +300,10 @@ def _write_curves(request: Request, learned: Learned, *, is_simulated: bool) -> 
 
 
 def _groups(
-    patients: tuple[Patient, ...], options: TrainingOptions
+    patients: tuple[Patient, ...],
+    splits: Mapping[str, Split],
+    options: TrainingOptions,
 ) -> dict[Split, tuple[Patient, ...]]:
-    splits = split_patients(patients, options.seed)
     groups = {
         split: tuple(one for one in patients if splits[one.name] is split)
         for split in Split
@@ -312,3 +351,23 @@ def _claim(work: Path, identity: Mapping[str, Any], *, resume: bool) -> bool:
             raise UsageError(message, hint=hint)
     write_json(path, identity)
     return is_known
+
+
+def _claim_data(work: Path, cohort: Cohort, start: Start) -> None:
+    """Note what a run learns from, or see that it still is what it began with.
+
+    Raises:
+        UsageError: If images, masks or first weights are other ones by now.
+    """
+    series = {
+        split.value: sorted(one.series.key for one in cohort.samples[split])
+        for split in cohort.samples
+    }
+    weights = "" if start.bundle is None else start.bundle.info.sha256
+    data = {"series": series, "weights": weights}
+    path = work / _DATA
+    if path.exists() and json.loads(path.read_text(encoding="utf-8")) != data:
+        message = f"{work} holds a run of other images, masks or first weights."
+        hint = "Undo the change to go on with it, or remove the folder."
+        raise UsageError(message, hint=hint)
+    write_json(path, data)

@@ -1,6 +1,6 @@
 """From the table to samples on disk: every series read once, brought to the grid."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from spinaldx.errors import OutputError, SpinalDxError
@@ -14,6 +14,7 @@ from spinaldx.training.cache import (
     gather_facts,
 )
 from spinaldx.training.cases import Patient, read_series, series_files
+from spinaldx.training.learned_images import image_name
 from spinaldx.training.lint import Advance
 from spinaldx.training.segmentation import Sample
 from spinaldx.training.splits import Split
@@ -30,15 +31,26 @@ class Cohort:
     Attributes:
         patients: Patients to learn from, validate on, calibrate with.
         samples: Their series in the cache.
+        known: Names of patients that the networks to start from learned from.
     """
 
     patients: Mapping[Split, tuple[Patient, ...]]
     samples: Mapping[Split, tuple[Sample, ...]]
+    known: frozenset[str] = frozenset()
 
     @property
     def held_out(self) -> tuple[Patient, ...]:
         """Patients that cut-offs are fitted on: of calibration, else validation."""
         return self.patients[Split.CALIBRATION] or self.patients[Split.VALIDATION]
+
+    @property
+    def known_judges(self) -> int:
+        """How many known patients validate or calibrate: figures flatter by them."""
+        judges = (
+            *self.patients[Split.VALIDATION],
+            *self.patients[Split.CALIBRATION],
+        )
+        return sum(one.name in self.known for one in judges)
 
 
 def inspect_row(row: CaseRow) -> SeriesFacts:
@@ -105,7 +117,23 @@ class CachingReader:
             self._stored[row.number] = series
         return self._stored[row.number].facts
 
-    def cohort(self, groups: Mapping[Split, Sequence[Patient]]) -> Cohort:
+    def known(
+        self, patients: Sequence[Patient], images: Collection[str]
+    ) -> frozenset[str]:
+        """Return the names of patients of whom an image is among those named."""
+        return frozenset(
+            one.name
+            for one in patients
+            if any(
+                image_name(self._stored[row.number].facts) in images for row in one.rows
+            )
+        )
+
+    def cohort(
+        self,
+        groups: Mapping[Split, Sequence[Patient]],
+        known: frozenset[str] = frozenset(),
+    ) -> Cohort:
         """Gather what was read by split; test patients are left out."""
         used = (Split.TRAIN, Split.VALIDATION, Split.CALIBRATION)
         return Cohort(
@@ -118,6 +146,7 @@ class CachingReader:
                 )
                 for split in used
             },
+            known,
         )
 
 

@@ -1,10 +1,14 @@
 """Which patients are learned from, validated on and calibrated with."""
 
-from collections.abc import Mapping, Sequence
+import csv
+import io
+from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
+from pathlib import Path
 
 import numpy as np
 
+from spinaldx.files import write_bytes
 from spinaldx.training.cases import Patient
 
 # Share of each diagnosis that is kept from training when the table has no splits.
@@ -23,17 +27,21 @@ class Split(StrEnum):
     TEST = "test"
 
 
-def split_patients(patients: Sequence[Patient], seed: int) -> Mapping[str, Split]:
+def split_patients(
+    patients: Sequence[Patient], seed: int, learned: Collection[str] = ()
+) -> Mapping[str, Split]:
     """Assign every patient, never a slice, to a split.
 
     The table's splits are kept when there are any; test patients are never used.
-    Else a fifth of each diagnosis is held out. Of the held-out patients, given or
+    Else a fifth of each diagnosis is held out, of patients that the networks have not
+    learned from before; when they know all of a diagnosis, of all of it. Of the held-out patients, given or
     drawn, half calibrate when every diagnosis has at least eight; with fewer they
     validate and calibrate.
 
     Args:
         patients: All of the table.
         seed: Of the draw.
+        learned: Names of patients that the networks to start from learned from.
 
     Returns:
         Split by patient; without calibration patients when they are too few.
@@ -44,10 +52,31 @@ def split_patients(patients: Sequence[Patient], seed: int) -> Mapping[str, Split
         splits = {one.name: Split(one.split or Split.TRAIN) for one in patients}
     else:
         for group in _by_diagnosis(patients, seed):
-            held_out = max(round(len(group) * _HELD_OUT), 1) if len(group) > 1 else 0
-            splits |= dict.fromkeys(_names(group[:held_out]), Split.VALIDATION)
-            splits |= dict.fromkeys(_names(group[held_out:]), Split.TRAIN)
+            wanted = max(round(len(group) * _HELD_OUT), 1) if len(group) > 1 else 0
+            unknown = [one for one in group if one.name not in learned]
+            held_out = _names((unknown or group)[:wanted])
+            splits |= dict.fromkeys(_names(group), Split.TRAIN)
+            splits |= dict.fromkeys(held_out, Split.VALIDATION)
     return splits | _calibration(patients, splits, seed)
+
+
+def write_splits(path: Path, splits: Mapping[str, Split]) -> None:
+    """Write who is held out, as the column `split` of a table has it.
+
+    Args:
+        path: CSV of the columns case and split, for the owner's eyes.
+        splits: Of every patient; those that calibrate are validation patients.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("case", "split"))
+    for case, split in splits.items():
+        is_calibration = split is Split.CALIBRATION
+        writer.writerow((case, (Split.VALIDATION if is_calibration else split).value))
+    write_bytes(path, text.getvalue().encode(), private=True)
 
 
 def _calibration(

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -188,6 +189,54 @@ class TestStages:
         assert all(part.margin == 0.5 for part in bundle.classifiers.values())
 
 
+class TestKnownPatients:
+    """A bundle that is trained further is not judged on those it learned from."""
+
+    def test_who_was_learned_from_is_learned_from_again(
+        self, cohort, finished, tmp_path
+    ):
+        listener = Listener()
+        options = {"init": str(finished[0].out), "budget": Budget(epochs=0.1)}
+        request = tiny_request(cohort, tmp_path / "out", seed=5, **options)
+        bundle = fine_tune(request, listener).bundle
+        splits = [_splits_of(one.work) for one in (finished[0], request)]
+
+        assert splits[0] == splits[1]
+        assert bundle.metrics["known_judges"] == 0
+        assert not any("known to the bundle" in text for text in listener.notes)
+        assert bundle.metrics["training_images"] == sorted(
+            finished[1].bundle.metrics["training_images"]
+        )
+
+    def test_known_patients_that_the_table_holds_out_are_told(
+        self, cohort, finished, tmp_path
+    ):
+        table = Path(shutil.copytree(cohort.parent, tmp_path / "cohort")) / cohort.name
+        splits = _splits_of(finished[0].work)
+        other = {"train": "validation", "validation": "train"}
+        rows = read_table(table)
+        write_table(
+            table, [{**row, "split": other[splits[row["case"]]]} for row in rows]
+        )
+        listener = Listener()
+        options = {"init": str(finished[0].out), "budget": Budget(epochs=0.1)}
+        request = tiny_request(
+            table, tmp_path / "out", stage=Stage.SEGMENTATION, **options
+        )
+        bundle = fine_tune(request, listener).bundle
+        held_out = list(splits.values()).count("train")
+
+        assert f"{held_out} held-out patients are known" in " ".join(listener.notes)
+        assert bundle.metrics["known_judges"] == held_out
+        assert len(bundle.metrics["training_images"]) == len(splits)
+        card = (request.out / "README.md").read_text()
+        assert f"{held_out} of the held-out patients were learned from before" in card
+
+
+def _splits_of(work):
+    return {row["case"]: row["split"] for row in read_table(work / "split.csv")}
+
+
 class TestResume:
     def test_a_finished_run_gives_the_same_bytes(self, finished):
         request, _ = finished
@@ -222,6 +271,30 @@ class TestResume:
 
         with pytest.raises(UsageError, match="other options"):
             fine_tune(replace(request, options=options, resume=True), Listener())
+
+    def test_other_images_or_weights_are_not_gone_on_with(
+        self, cohort, finished, tmp_path
+    ):
+        table = Path(shutil.copytree(cohort.parent, tmp_path / "cohort")) / cohort.name
+        first = Path(shutil.copytree(finished[0].out, tmp_path / "first"))
+        options = {"init": str(first), "budget": Budget(epochs=0.1)}
+        request = tiny_request(
+            table, tmp_path / "out", stage=Stage.SEGMENTATION, **options
+        )
+        fine_tune(request, Listener())
+        again = replace(request, resume=True)
+        mask, description = table.parent / "p01_mask.nii.gz", first / "bundle.json"
+        old_mask, old_description = mask.read_bytes(), description.read_bytes()
+
+        shutil.copyfile(table.parent / "p05_mask.nii.gz", mask)
+        with pytest.raises(UsageError, match="other images, masks or first weights"):
+            fine_tune(again, Listener())
+        mask.write_bytes(old_mask)
+        description.write_bytes(old_description.replace(b'"1.0"', b'"1.1"', 1))
+        with pytest.raises(UsageError, match="other images, masks or first weights"):
+            fine_tune(again, Listener())
+        description.write_bytes(old_description)
+        fine_tune(again, Listener())
 
     @pytest.mark.parametrize("steps", [3, pytest.param(13, marks=pytest.mark.slow)])
     def test_sigkill_and_resume_give_the_same_bytes(

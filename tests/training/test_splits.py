@@ -3,7 +3,12 @@ from collections import Counter
 import pytest
 
 from spinaldx.training.cases import Patient
-from spinaldx.training.splits import Split, nested_fraction, split_patients
+from spinaldx.training.splits import (
+    Split,
+    nested_fraction,
+    split_patients,
+    write_splits,
+)
 
 
 def patients(split="", **counts):
@@ -46,6 +51,34 @@ class TestSplitPatients:
 
         assert split_patients(people, 3) == split_patients(people[::-1], 3)
         assert split_patients(people, 3) != split_patients(people, 4)
+
+    def test_known_patients_are_not_held_out(self):
+        people = patients(ms=20, nmosd=10)
+        known = {
+            one.name
+            for one in people
+            if split_patients(people, 0)[one.name] is Split.TRAIN
+        }
+        more = [*people, *(Patient(f"new-{n}", "ms", "", ()) for n in range(10))]
+
+        again = split_patients(more, 7, known)
+
+        assert count(more, again)["ms", Split.VALIDATION] == 6
+        assert all(again[name] is Split.TRAIN for name in known)
+        assert split_patients(people, 9, known) == split_patients(people, 0)
+
+    def test_of_a_diagnosis_known_altogether_some_are_held_out_all_the_same(self):
+        people = patients(ms=20)
+        splits = split_patients(people, 0, {one.name for one in people})
+
+        assert count(people, splits)["ms", Split.VALIDATION] == 4
+
+    def test_splits_are_written_as_a_table_has_them(self, tmp_path):
+        splits = {"a": Split.TRAIN, "b, c": Split.CALIBRATION, "d": Split.TEST}
+        write_splits(tmp_path / "split.csv", splits)
+
+        lines = (tmp_path / "split.csv").read_text().splitlines()
+        assert lines == ["case,split", "a,train", '"b, c",validation', "d,test"]
 
     def test_keeps_the_splits_of_the_table(self):
         people = [
