@@ -18,6 +18,7 @@ from spinaldx.records import (
     Task,
     stages_on_path,
 )
+from spinaldx.stages.finite import check_finite
 
 # Crops a call; a study has a handful, an isotropic image many.
 _CROPS_AT_ONCE = 8
@@ -49,6 +50,9 @@ def score_slices(series: str, crops: Crops, networks: Networks) -> SeriesScores:
 
     Returns:
         Softmax of the positive class a slice and task, and the maps.
+
+    Raises:
+        InferenceError: If a classifier's output is not finite.
     """
     if not crops.windows:
         return SeriesScores((), {})
@@ -71,10 +75,9 @@ def _classify(task: Task, pixels: Float32Array, networks: Networks) -> Classifie
         networks.classify(task, pixels[start : start + _CROPS_AT_ONCE])
         for start in range(0, len(pixels), _CROPS_AT_ONCE)
     ]
-    return ClassifierOutput(
-        logits=np.concatenate([part.logits for part in parts]),
-        maps=np.concatenate([part.maps for part in parts]),
-    )
+    logits = np.concatenate([part.logits for part in parts])
+    check_finite(logits, task.value)
+    return ClassifierOutput(logits, np.concatenate([part.maps for part in parts]))
 
 
 def _softmax(logits: Float32Array) -> Float32Array:

@@ -13,8 +13,10 @@ from spinaldx.grid import (
     with_neighbours,
 )
 from spinaldx.models import Networks
+from spinaldx.models.bundle import SEGMENTATION
 from spinaldx.models.specs import MultiResUNetSpec
 from spinaldx.records import BoolArray, Float32Array, Volume
+from spinaldx.stages.finite import check_finite
 from spinaldx.stages.pieces import number_pieces
 
 # Slices a call: on CPUs single slices were fastest and take the least memory.
@@ -148,6 +150,9 @@ class _Runs:
         Args:
             grid: Says how the image is shown.
             wanted: (S,) bool, slices in the source's order; None for all.
+
+        Raises:
+            InferenceError: If the network's output is not finite.
         """
         image = to_grid(self.volume, grid)
         transform = image.transform
@@ -162,9 +167,8 @@ class _Runs:
         stacks = np.zeros(shape, np.float32)
         for start in range(0, len(every), at_once):
             some = every[start : start + at_once]
-            stacks[some] = self.networks.segment(
-                with_neighbours(image.pixels, some, offsets)
-            )
+            found = self.networks.segment(with_neighbours(image.pixels, some, offsets))
+            stacks[some] = check_finite(found, SEGMENTATION)
         maps = {
             name: np.clip(to_source(stacks[:, place], transform), 0.0, 1.0)
             for place, name in enumerate(self.options.outputs)
