@@ -1,21 +1,31 @@
 """A study's folder: there as a whole or not at all, whatever happens.
 
-A study is written into ``.writing-<study>`` and takes its name by one rename. What
-a killed process leaves behind is removed by the next process that has the same
-study in its share, so that processes side by side never touch each other's.
+A study is written into ``.writing-<study>-<token>``, a folder of this process alone,
+and takes its name by one rename; a former result steps aside as
+``.former-<study>-<token>`` first. What a killed process leaves behind is removed by
+the next process that has the same study in its share. Two processes that write the
+same study do not touch each other's folder: the later result stays.
 """
 
 import contextlib
+import errno
 import os
+import re
+import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from spinaldx.batch.holding import holding, is_held
 from spinaldx.errors import OutputError
 from spinaldx.report.table import FAILURE_JSON, PREDICTION_JSON
 
 _WRITING = ".writing-"
 _FORMER = ".former-"
+_END = r"(-[0-9a-f]{8})?"
+
+# Each failure means that another process has put its result there meanwhile.
+_MOST_TRIES = 100
 
 
 @contextlib.contextmanager
@@ -34,22 +44,38 @@ def replaced_folder(final: Path) -> Iterator[Path]:
     """
     check_replaceable(final)
     clear_leftovers(final)
-    writing = final.with_name(f"{_WRITING}{final.name}")
-    former = final.with_name(f"{_FORMER}{final.name}")
+    token = f"{final.name}-{secrets.token_hex(4)}"
+    writing = final.with_name(f"{_WRITING}{token}")
+    former = final.with_name(f"{_FORMER}{token}")
     try:
-        writing.mkdir(parents=True)
-        yield writing
-        _sync_tree(writing)
-        if final.exists():
-            final.rename(former)
-        writing.rename(final)
+        with holding(writing):
+            yield writing
+            _sync_tree(writing)
+            _put(writing, final, former)
         _sync(final.parent)
     except OSError as error:
         message = f"Cannot write {final.name}: {error.strerror or 'no reason given'}."
         hint = "Check free space and permissions, or choose another output folder."
         raise OutputError(message, hint=hint) from error
     finally:
-        clear_leftovers(final)
+        _clear(writing, former, final)
+
+
+def _put(writing: Path, final: Path, former: Path) -> None:
+    """Let a written folder take its name, and whatever has it step aside."""
+    for _ in range(_MOST_TRIES):
+        shutil.rmtree(former, ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):
+            final.rename(former)
+        try:
+            writing.rename(final)
+        except OSError as error:
+            if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+                raise
+        else:
+            return
+    message = os.strerror(errno.EBUSY)
+    raise OSError(errno.EBUSY, message)
 
 
 def check_replaceable(final: Path) -> None:
@@ -71,13 +97,25 @@ def is_result(folder: Path) -> bool:
 
 
 def clear_leftovers(final: Path) -> None:
-    """Remove what a killed process left of this study.
+    """Remove what killed processes left of this study.
 
     A former result that had already made room for a new one that never came is put
-    back.
+    back. What another process is writing now stays.
     """
-    writing = final.with_name(f"{_WRITING}{final.name}")
-    former = final.with_name(f"{_FORMER}{final.name}")
+    name = re.compile(
+        f"({re.escape(_WRITING)}|{re.escape(_FORMER)}){re.escape(final.name)}{_END}"
+    )
+    if not final.parent.is_dir():
+        return
+    names = [one.name for one in final.parent.iterdir() if name.fullmatch(one.name)]
+    ends = {one.removeprefix(_WRITING).removeprefix(_FORMER) for one in names}
+    for end in sorted(ends):
+        writing = final.with_name(f"{_WRITING}{end}")
+        if not is_held(writing):
+            _clear(writing, final.with_name(f"{_FORMER}{end}"), final)
+
+
+def _clear(writing: Path, former: Path, final: Path) -> None:
     shutil.rmtree(writing, ignore_errors=True)
     if former.exists() and not final.exists():
         with contextlib.suppress(OSError):

@@ -16,7 +16,10 @@ from spinaldx.evaluation.estimates import BoolArray, Estimate, FloatArray, undef
 _Z = 1.959963984540054
 _ONE_CLASS = "no AUC: only one class is there"
 _ONE_PATIENT = "no interval: fewer than two patients in a class"
-_NO_SPREAD = "no interval: the classes are separated, DeLong's variance is zero"
+_NO_SPREAD = (
+    "no interval: DeLong's variance is zero, as where the classes are separated or "
+    "all scores are equal"
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,9 @@
+import errno
 import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -80,20 +85,105 @@ def test_a_former_result_comes_back_when_the_last_rename_fails(final, monkeypatc
     assert text_of(final) == "old"
 
 
-@pytest.mark.parametrize("half", [".writing-study", ".former-study"])
+@pytest.mark.parametrize(
+    "half",
+    [
+        ".writing-study",
+        ".former-study",
+        ".writing-study-0f1e2d3c",
+        ".former-study-0f1e2d3c",
+    ],
+)
 def test_leftovers_are_removed(final, half):
     write_result(final, "whole")
     write_result(final.with_name(half), "half")
-    write_result(final.with_name(".writing-other"), "another process's")
+    others = [".writing-other", ".writing-study-2-0f1e2d3c", ".writing-study-part"]
+    for other in others:
+        write_result(final.with_name(other), "another study's")
 
     clear_leftovers(final)
 
     assert text_of(final) == "whole"
-    assert names_in(final.parent) == [".writing-other", "study"]
+    assert names_in(final.parent) == [*others, "study"]
+
+
+def test_what_a_living_process_writes_stays(final):
+    with replaced_folder(final) as writing:
+        write_result(writing, "new")
+        clear_leftovers(final)
+        assert text_of(writing) == "new"
+
+    assert text_of(final) == "new"
+
+
+def test_what_a_killed_process_wrote_goes(final):
+    code = (
+        "import os, signal, sys; from pathlib import Path\n"
+        "from spinaldx.batch.folders import replaced_folder\n"
+        "with replaced_folder(Path(sys.argv[1])) as folder:\n"
+        "    (folder / 'prediction.json').write_text('half')\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", code, str(final)], check=False)
+    (left,) = names_in(final.parent)
+
+    clear_leftovers(final)
+
+    assert killed.returncode == -signal.SIGKILL
+    assert left.startswith(".writing-study-")
+    assert names_in(final.parent) == []
+
+
+def test_of_two_that_write_one_study_the_later_result_stays(final):
+    write_result(final, "old")
+    with replaced_folder(final) as first:
+        write_result(first, "first")
+        (first / "mask").write_text("first")
+        with replaced_folder(final) as second:
+            write_result(second, "second")
+            (second / "mask").write_text("second")
+        assert text_of(final) == "second"
+
+    assert (text_of(final), (final / "mask").read_text()) == ("first", "first")
+    assert names_in(final.parent) == ["study"]
+
+
+def test_a_result_that_comes_between_the_renames_steps_aside_too(final, monkeypatch):
+    rename = Path.rename
+    came = []
+
+    def meanwhile(path, target):
+        if path.name.startswith(".writing-") and not came:
+            came.append(path)
+            write_result(final, "another's")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", meanwhile)
+    with replaced_folder(final) as writing:
+        write_result(writing, "mine")
+
+    assert text_of(final) == "mine"
+    assert names_in(final.parent) == ["study"]
+
+
+@pytest.mark.parametrize(("age_h", "stays"), [(1, True), (30, False)])
+def test_where_folders_cannot_be_held_old_ones_go(final, monkeypatch, age_h, stays):
+    def refuse(handle, operation):
+        raise OSError(errno.EBADF, "Bad file descriptor")
+
+    left = final.with_name(".writing-study-0f1e2d3c")
+    write_result(left, "half")
+    then = time.time() - age_h * 3600
+    os.utime(left, (then, then))
+    monkeypatch.setattr("fcntl.flock", refuse)
+
+    clear_leftovers(final)
+
+    assert left.exists() == stays
 
 
 def test_a_result_that_made_room_for_none_is_put_back(final):
-    write_result(final.with_name(".former-study"), "old")
+    write_result(final.with_name(".former-study-0f1e2d3c"), "old")
 
     clear_leftovers(final)
 

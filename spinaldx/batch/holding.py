@@ -1,0 +1,84 @@
+"""Folders that a living process holds, so that others do not take them for leftovers.
+
+The system lets go of them when the process ends, however it ends.
+"""
+
+import contextlib
+import errno
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+# Where folders cannot be held, one that was changed so lately may be in use.
+_IN_USE_S = 24 * 3600.0
+
+
+@contextlib.contextmanager
+def holding(folder: Path) -> Iterator[None]:
+    """Make a folder and hold it during a block, where the file system can.
+
+    Raises:
+        OSError: If it cannot be made.
+    """
+    folder.mkdir(parents=True)
+    handle = None
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        _lock_shared(handle)
+    # Somebody may have cleared it in the moment before it was held.
+    folder.mkdir(exist_ok=True)
+    try:
+        yield
+    finally:
+        if handle is not None:
+            os.close(handle)
+
+
+def is_held(folder: Path) -> bool:
+    """Whether another process, or another block of this one, holds a folder.
+
+    Returns:
+        False for a folder that is not there. Where it cannot be told, whether the
+        folder was changed within a day.
+    """
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return _is_recent(folder)
+    try:
+        _try_to_lock(handle)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return _is_recent(folder)
+    else:
+        return False
+    finally:
+        os.close(handle)
+
+
+def _lock_shared(handle: int) -> None:
+    try:
+        import fcntl  # noqa: PLC0415 - not on Windows
+    except ImportError:  # pragma: no cover - Windows alone
+        return
+    fcntl.flock(handle, fcntl.LOCK_SH)
+
+
+def _try_to_lock(handle: int) -> None:
+    """Lock for this process alone, or raise BlockingIOError, or another OSError."""
+    try:
+        import fcntl  # noqa: PLC0415 - not on Windows
+    except ImportError as error:  # pragma: no cover - Windows alone
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS)) from error
+    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _is_recent(folder: Path) -> bool:
+    try:
+        return time.time() - folder.stat().st_mtime < _IN_USE_S
+    except OSError:
+        return False
