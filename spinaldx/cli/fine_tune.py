@@ -164,6 +164,7 @@ def fine_tune(
     from spinaldx.training.fine_tuning import (  # noqa: PLC0415 - imports torch
         BundleFacts,
         Request,
+        name_for,
     )
 
     lines = _Lines(quiet=quiet)
@@ -195,7 +196,7 @@ def fine_tune(
     if not simulated and not ethics:
         console.warn("No --ethics statement: the card will say that none was given.")
     facts = BundleFacts(
-        name=name or output.name,
+        name=name or name_for(output),
         version=version,
         licence=licence,
         training_data="simulated" if simulated else "patients",

@@ -6,12 +6,13 @@ as in MONAI; the surface Dice counts surface voxels within a tolerance (Nikolov
 et al. 2021, in its voxel form).
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
 
-from spinaldx.errors import GeometryError
+from spinaldx.errors import GeometryError, UsageError
 from spinaldx.evaluation.estimates import BoolArray, FloatArray
 from spinaldx.stages.pieces import bounding_box
 
@@ -26,10 +27,18 @@ class OverlapOptions:
     Attributes:
         tolerance_mm: Surface voxels nearer than this agree.
         lesion_overlap: Share of a lesion that must be covered to count as found.
+
+    Raises:
+        UsageError: If the tolerance is no length.
     """
 
     tolerance_mm: float = 1.0
     lesion_overlap: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.tolerance_mm) and self.tolerance_mm >= 0.0):
+            message = "The tolerance must be a number of mm, and not negative."
+            raise UsageError(message)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,15 +1,16 @@
 """`fine-tune`: from a table of cases to a judged weight bundle in a folder."""
 
 import dataclasses
-import json
+import unicodedata
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from spinaldx.errors import NotPromotedError, TableError, UsageError
-from spinaldx.files import sha256_of, write_bytes, write_json
+from spinaldx.errors import NotPromotedError, UsageError
+from spinaldx.files import safe_name, write_bytes
 from spinaldx.models import Bundle, ClassifierPart, SegmentationPart, write_bundle
+from spinaldx.models.json_fields import is_safe_name
 from spinaldx.study.cases import check_cases
 from spinaldx.training.cache import SeriesCache
 from spinaldx.training.card import RunFacts, collect_metrics, write_card
@@ -22,6 +23,12 @@ from spinaldx.training.options import Stage, TrainingOptions
 from spinaldx.training.pipeline import Learned, Run, Watcher
 from spinaldx.training.preparation import CachingReader, Cohort, inspect_row
 from spinaldx.training.promotion import Marks, Verdict, judge, mark_patients
+from spinaldx.training.run_folder import (
+    check_earlier,
+    claim,
+    data_of,
+    identity_of,
+)
 from spinaldx.training.splits import (
     Split,
     nested_fraction,
@@ -30,8 +37,6 @@ from spinaldx.training.splits import (
 )
 from spinaldx.training.start import SCRATCH, Start, find_start
 
-_RUN = "run.json"
-_DATA = "data.json"
 _SPLITS = "split.csv"
 _KNOWN_JUDGES = (
     "{count} held-out patients are known to the bundle that training starts from: "
@@ -50,6 +55,10 @@ class BundleFacts:
         licence: SPDX identifier or a short text.
         training_data: ``simulated`` or ``patients``.
         ethics: Statement on the patients' data.
+
+    Raises:
+        UsageError: If name or version cannot be part of a file name, or there is no
+            licence.
     """
 
     name: str
@@ -57,6 +66,16 @@ class BundleFacts:
     licence: str = "not stated"
     training_data: str = "patients"
     ethics: str = ""
+
+    def __post_init__(self) -> None:
+        hint = "Letters of the English alphabet, digits, '.', '_' and '-' will do."
+        for what, text in (("name", self.name), ("version", self.version)):
+            if not is_safe_name(text):
+                message = f"{text!r} cannot be the {what} of a bundle."
+                raise UsageError(message, hint=hint)
+        if not self.licence.strip() or not self.licence.isprintable():
+            message = "The licence must be a line of text."
+            raise UsageError(message, hint="Leave --licence out, or say 'not stated'.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +130,12 @@ class Outcome:
             raise NotPromotedError(message, hint=hint)
 
 
+def name_for(folder: Path) -> str:
+    """Make a bundle's name out of its folder's: accents and blanks are left out."""
+    plain = unicodedata.normalize("NFKD", folder.name)
+    return safe_name(plain.encode("ascii", "ignore").decode())
+
+
 def fine_tune(request: Request, watcher: Watcher) -> Outcome:
     """Train the cascade on the patients of a table and write a judged bundle.
 
@@ -130,14 +155,17 @@ def fine_tune(request: Request, watcher: Watcher) -> Outcome:
         OutputError: If the disk is full; the last checkpoint stays.
     """
     options = request.options
+    _check_output(request.out)
     start = find_start(options, user_store=request.user_store)
-    identity = _identity(request)
-    if not _claim(request.work, identity, resume=request.resume) and request.resume:
+    identity = identity_of(request.table, options)
+    is_known = check_earlier(request.work, identity, resume=request.resume)
+    if request.resume and not is_known:
         watcher.note(f"{request.work} holds no earlier run: this is a new one.")
     machine = set_up_machine(options.compute)
     cache = SeriesCache(request.cache or request.work / "cache")
     cohort = _read_cohort(request, start, machine.readers, cache, watcher)
-    _claim_data(request.work, cohort, start)
+    # Only now, so that a faulty table can be corrected and the same command repeated.
+    claim(request.work, identity, data_of(cohort, start))
     learned = Run(options, machine, start, cohort, cache, request.work, watcher).learn()
     bundle = describe_bundle(start, learned, request.facts)
     arrays = {
@@ -312,62 +340,9 @@ def _groups(
     return groups | {Split.TRAIN: training}
 
 
-def _identity(request: Request) -> dict[str, Any]:
-    """Return what must be equal for a run to be the same run.
-
-    Raises:
-        TableError: If the table cannot be read.
-    """
-    options = asdict(request.options)
-    # How often a run is saved and who makes its batches do not change what it learns.
-    del options["checkpoint_s"], options["compute"]["workers"]
-    try:
-        table = sha256_of(request.table)
-    except OSError as error:
-        message = f"{request.table.name}: cannot be read: {error.strerror}."
-        raise TableError(message) from error
-    told = {"table": table, "options": options}
-    plain: dict[str, Any] = json.loads(json.dumps(told))
-    return plain
-
-
-def _claim(work: Path, identity: Mapping[str, Any], *, resume: bool) -> bool:
-    """Take a work folder, or go on in it when it holds the same run.
-
-    Returns:
-        Whether there was an earlier run.
-
-    Raises:
-        UsageError: If it is another run, or it is not to be gone on with.
-    """
-    path = work / _RUN
-    is_known = path.exists()
-    if is_known:
-        same = json.loads(path.read_text(encoding="utf-8")) == identity
-        if not resume or not same:
-            what = "a run of other options or data" if resume else "an earlier run"
-            message = f"{work} holds {what}."
-            hint = "Use --resume with the same options, or remove the folder."
-            raise UsageError(message, hint=hint)
-    write_json(path, identity)
-    return is_known
-
-
-def _claim_data(work: Path, cohort: Cohort, start: Start) -> None:
-    """Note what a run learns from, or see that it still is what it began with.
-
-    Raises:
-        UsageError: If images, masks or first weights are other ones by now.
-    """
-    series = {
-        split.value: sorted(one.series.key for one in cohort.samples[split])
-        for split in cohort.samples
-    }
-    weights = "" if start.bundle is None else start.bundle.info.sha256
-    data = {"series": series, "weights": weights}
-    path = work / _DATA
-    if path.exists() and json.loads(path.read_text(encoding="utf-8")) != data:
-        message = f"{work} holds a run of other images, masks or first weights."
-        hint = "Undo the change to go on with it, or remove the folder."
-        raise UsageError(message, hint=hint)
-    write_json(path, data)
+def _check_output(out: Path) -> None:
+    if out.name in {"", ".."}:
+        message = f"{str(out)!r} is no name for a bundle's folder."
+        raise UsageError(
+            message, hint="Give --output a new folder, such as our-weights."
+        )

@@ -1,5 +1,6 @@
 """What a training run may be told, with the defaults that measured best."""
 
+import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -82,8 +83,9 @@ class Budget:
         if (self.minutes is None) == (self.epochs is None):
             message = "Give either --minutes or --epochs."
             raise UsageError(message)
-        if (self.minutes or self.epochs or 0) <= 0:
-            message = "The training budget must be positive."
+        length = self.minutes or self.epochs or 0.0
+        if not (math.isfinite(length) and length > 0.0):
+            message = "The training budget must be a positive number."
             raise UsageError(message)
 
 
@@ -121,6 +123,11 @@ class Learning:
     batch_size: int = 0
     accumulate: int = 1
     learning_rate: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.learning_rate) and self.learning_rate >= 0.0):
+            message = "The learning rate must be a number, and not negative."
+            raise UsageError(message)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,12 @@ from spinaldx.study import read_cases
 from spinaldx.training import pipeline
 from spinaldx.training.calibration import Decision
 from spinaldx.training.cases import read_volume
-from spinaldx.training.fine_tuning import check_table, fine_tune
+from spinaldx.training.fine_tuning import (
+    BundleFacts,
+    check_table,
+    fine_tune,
+    name_for,
+)
 from spinaldx.training.options import (
     Budget,
     ClassifierOptions,
@@ -187,6 +192,70 @@ class TestStages:
         bundle = self.tune(cohort, finished, tmp_path, Stage.SEGMENTATION, "scratch")
 
         assert all(part.margin == 0.5 for part in bundle.classifiers.values())
+
+
+class TestBeforeTraining:
+    """What can be known to end badly ends before anything is read."""
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            {"name": "our weights"},
+            {"name": "../x"},
+            {"name": "Köln"},
+            {"version": "1/2"},
+            {"version": ""},
+            {"licence": " "},
+            {"licence": "a\nb"},
+        ],
+    )
+    def test_facts_that_no_bundle_can_have(self, wrong):
+        with pytest.raises(UsageError) as raised:
+            BundleFacts(**{"name": "ours", **wrong})
+
+        assert raised.value.exit_code == 2
+        assert raised.value.hint
+
+    @pytest.mark.parametrize(
+        ("folder", "name"),
+        [
+            ("ours", "ours"),
+            ("Gewichte für Köln 2", "Gewichte_fur_Koln_2"),
+            ("模型", "unnamed"),
+        ],
+    )
+    def test_a_name_is_made_of_the_folder_s(self, folder, name):
+        assert name_for(Path("a") / folder) == name
+
+    @pytest.mark.parametrize("out", [".", "..", "/"])
+    def test_a_folder_without_a_name(self, tmp_path, out):
+        request = tiny_request(tmp_path / "cases.csv", Path(out))
+        with pytest.raises(UsageError, match="no name for a bundle's folder"):
+            fine_tune(request, Listener())
+
+    @pytest.mark.parametrize("minutes", [0.0, -1.0, float("nan"), float("inf")])
+    def test_no_budget(self, minutes):
+        with pytest.raises(UsageError, match="positive number"):
+            Budget(minutes=minutes)
+
+    @pytest.mark.parametrize("rate", [-1.0, float("nan"), float("inf")])
+    def test_no_learning_rate(self, rate):
+        with pytest.raises(UsageError, match="learning rate"):
+            Learning(learning_rate=rate)
+
+    def test_a_corrected_table_is_run_with_the_same_command(self, cohort, tmp_path):
+        table = Path(shutil.copytree(cohort.parent, tmp_path / "cohort")) / cohort.name
+        rows = read_table(table)
+        right = rows[0]["diagnosis"]
+        rows[0]["diagnosis"] = "asctrocytoma"
+        write_table(table, rows)
+        request = tiny_request(table, tmp_path / "out", budget=Budget(epochs=0.1))
+        with pytest.raises(TableError):
+            fine_tune(request, Listener())
+        rows[0]["diagnosis"] = right
+        write_table(table, rows)
+
+        assert fine_tune(request, Listener()).bundle.name == "tiny"
 
 
 class TestKnownPatients:
