@@ -26,7 +26,7 @@ from spinaldx.evaluation.patients import (
 from spinaldx.evaluation.segmentation import PatientOverlap
 from spinaldx.files import sha256_of
 from spinaldx.records import Affine
-from spinaldx.study.masks import read_mask_image
+from spinaldx.study.masks import in_order_of, read_mask_image
 
 _LESION_MASK = "lesion_mask.nii.gz"
 
@@ -151,20 +151,10 @@ def read_labels(path: Path, names: tuple[str, ...] = ()) -> LabelImage:
         GeometryError: If it does not say where it lies.
     """
     image = read_mask_image(path)
-    affine = image.header.affine_ras
-    directions = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
-    order = max(
-        itertools.permutations(range(3)),
-        key=lambda axes: sum(abs(directions[row, axes[row]]) for row in range(3)),
+    voxels, affine_ras = in_order_of(
+        image.voxels != 0, image.header.affine_ras, np.eye(4)
     )
-    voxels = (image.voxels != 0).transpose(order)
-    turned = affine[:, [*order, 3]].copy()
-    for axis in range(3):
-        if turned[axis, axis] < 0:
-            voxels = np.flip(voxels, axis)
-            turned[:3, 3] += turned[:3, axis] * (voxels.shape[axis] - 1)
-            turned[:3, axis] *= -1
-    return LabelImage(voxels, turned, names)
+    return LabelImage(voxels, affine_ras, names)
 
 
 def _has_truth(patient: Patient) -> bool:

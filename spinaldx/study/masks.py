@@ -1,12 +1,15 @@
 """Masks: told from images by name, and read for a volume."""
 
+import itertools
 import re
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spinaldx.errors import GeometryError, UnreadableFileError
-from spinaldx.records import Mask, MaskOrigin, Volume
+from spinaldx.records import Affine, Mask, MaskOrigin, Volume
 from spinaldx.study.archive import ImageFile
 from spinaldx.study.checks import label_reason
 from spinaldx.study.nifti import NiftiImage, read_image, stem_of
@@ -42,6 +45,13 @@ _POSSIBLE = frozenset(
 
 _SAME_PLACE_MM = 0.05
 
+# A cord of 2 cm across and 45 cm long has 141 ml.
+_MOST_ML = 300.0
+
+_HINT = "Save it with 0 outside, 1 inside."
+
+_Scalar = TypeVar("_Scalar", bound=np.generic)
+
 
 def is_mask_name(name: str) -> bool:
     """Whether a NIfTI file is a mask or map by its name alone."""
@@ -74,14 +84,59 @@ def read_mask_image(path: Path) -> NiftiImage:
 
     Raises:
         GeometryError: If it does not say where it lies.
-        UnreadableFileError: If it cannot be read, or not all voxels are finite numbers.
+        UnreadableFileError: If it cannot be read, not all voxels are finite numbers,
+            or it is larger than any cord: an image, or one with a background.
     """
     image = read_image(ImageFile(path))
     # They were set to 0, and nobody can tell whether they were drawn.
     if any(flag.code == "non_finite_voxels" for flag in image.flags):
         message = f"{path.name}: mask with voxels that are not finite numbers."
-        raise UnreadableFileError(message, hint="Save it with 0 outside, 1 inside.")
+        raise UnreadableFileError(message, hint=_HINT)
+    inside = float((image.voxels != 0).mean())
+    voxel_mm3 = abs(float(np.linalg.det(image.header.affine_ras[:3, :3])))
+    volume_ml = inside * image.voxels.size * voxel_mm3 / 1000.0
+    if volume_ml > _MOST_ML:
+        message = (
+            f"{path.name}: mask of {volume_ml:.0f} ml, more than any spinal cord has."
+        )
+        raise UnreadableFileError(message, hint=_HINT)
     return image
+
+
+def in_order_of(
+    voxels: NDArray[_Scalar], affine_ras: Affine, like_ras: Affine
+) -> tuple[NDArray[_Scalar], Affine]:
+    """Bring an image's axes into the order and directions of another's.
+
+    Programs store the same image in different orders (dcm2niix turns rows round). No
+    voxel moves in the patient and none is resampled.
+
+    Args:
+        voxels: (I, J, K).
+        affine_ras: Its voxel indices to patient mm, (4, 4).
+        like_ras: Of the other image; oblique ones are compared by nearest axes.
+
+    Returns:
+        A view with the axes turned, and its affine.
+    """
+    directions = _directions(like_ras).T @ _directions(affine_ras)
+    order = max(
+        itertools.permutations(range(3)),
+        key=lambda axes: sum(abs(directions[row, axes[row]]) for row in range(3)),
+    )
+    turned = voxels.transpose(order)
+    affine = affine_ras[:, [*order, 3]].copy()
+    for axis, source in enumerate(order):
+        if directions[axis, source] < 0:
+            turned = np.flip(turned, axis)
+            affine[:3, 3] += affine[:3, axis] * (turned.shape[axis] - 1)
+            affine[:3, axis] *= -1
+    return turned, affine
+
+
+def _directions(affine_ras: Affine) -> NDArray[np.float64]:
+    columns = affine_ras[:3, :3]
+    return np.asarray(columns / np.linalg.norm(columns, axis=0))
 
 
 def read_mask(path: Path, like: Volume) -> Mask:
@@ -89,7 +144,7 @@ def read_mask(path: Path, like: Volume) -> Mask:
 
     Args:
         path: NIfTI file; 0 outside, anything else inside. All zeros means: a
-            person sees no lesion.
+            person sees no lesion. Its voxels may be stored in another order.
         like: The volume it was drawn on.
 
     Returns:
@@ -97,10 +152,13 @@ def read_mask(path: Path, like: Volume) -> Mask:
 
     Raises:
         GeometryError: If it does not lie on the volume's grid.
-        UnreadableFileError: As `read_mask_image` does.
+        UnreadableFileError: As `read_mask_image` does, or if it is the image.
     """
     image = read_mask_image(path)
-    if image.voxels.shape != like.voxels.shape:
+    voxels, affine_ras = in_order_of(
+        image.voxels, image.header.affine_ras, like.affine_ras
+    )
+    if voxels.shape != like.voxels.shape:
         message = (
             f"{path.name}: mask of {_size(image.voxels.shape)} voxels does not fit "
             f"{like.name} of {_size(like.voxels.shape)}."
@@ -109,13 +167,16 @@ def read_mask(path: Path, like: Volume) -> Mask:
     corners = np.array(
         np.meshgrid(*[(0, edge - 1) for edge in like.voxels.shape])
     ).reshape(3, -1)
-    apart = image.header.affine_ras - like.affine_ras
+    apart = affine_ras - like.affine_ras
     moved = apart[:3, :3] @ corners + apart[:3, 3:]
     distance_mm = float(np.linalg.norm(moved, axis=0).max())
     if distance_mm > _SAME_PLACE_MM:
         message = f"{path.name}: mask lies {distance_mm:.1f} mm off {like.name}."
         raise GeometryError(message, hint="Draw it on this very image.")
-    labels = (image.voxels != 0).astype(np.uint8)
+    if voxels.any() and np.array_equal(voxels, like.voxels):
+        message = f"{path.name}: the mask is the image itself."
+        raise UnreadableFileError(message, hint=_HINT)
+    labels = np.ascontiguousarray(voxels != 0).astype(np.uint8)
     return Mask(labels, like.affine_ras, MaskOrigin.PERSON)
 
 

@@ -6,7 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from spinaldx.errors import AmbiguousSeriesError, UnreadableFileError
+from spinaldx.errors import (
+    AmbiguousSeriesError,
+    UnreadableFileError,
+    UnsuitableImageError,
+)
 from spinaldx.records import Volume
 from spinaldx.study import (
     HEALTHY,
@@ -73,7 +77,8 @@ def read_series(row: CaseRow) -> LoadedSeries:
     """Read image, lesion mask and, where there is one, cord mask of a row.
 
     Raises:
-        StudyError: If a file cannot be read or is no sagittal T2w image.
+        StudyError: If a file cannot be read or is no sagittal T2w image, or one file
+            is named as lesion and cord.
         GeometryError: If a mask is not on the image's grid.
     """
     volume = read_volume(row)
@@ -81,6 +86,10 @@ def read_series(row: CaseRow) -> LoadedSeries:
     if row.mask is not None:
         lesion = read_mask(row.mask, volume).labels
     cord = None if row.cord is None else read_mask(row.cord, volume).labels
+    is_one = cord is not None and np.array_equal(lesion, cord)
+    if row.mask is not None and is_one and lesion.any():
+        message = f"{row.mask.name}: the lesion mask is the cord mask."
+        raise UnsuitableImageError(message, hint="Name the mask of the lesion.")
     return LoadedSeries(volume, lesion, cord)
 
 

@@ -16,6 +16,7 @@ from spinaldx.records import Volume
 from spinaldx.simulation import vendors
 from spinaldx.simulation.dicom import StudyOptions, write_study
 from spinaldx.simulation.scanner import scanner_grid, to_counts
+from spinaldx.study import find_studies, load_study, read_mask
 
 SMALL = StudyOptions(
     axial_size=40, localizer_size=32, localizer_pixel_mm=3.0, with_stir=True
@@ -29,6 +30,11 @@ def study(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("study")
     write_study(handmade_patient(), request.param, folder, "key", SMALL)
     return sorted(folder.iterdir())
+
+
+def _middle(image):
+    """The place of an image's middle in patient mm."""
+    return image.affine @ [*(np.array(image.shape) - 1) / 2, 1.0]
 
 
 def series_of(files):
@@ -76,6 +82,32 @@ class TestGeometry:
             expected = nibabel.as_closest_canonical(source)
             assert np.array_equal(image.get_fdata(), expected.get_fdata())
             assert np.abs(image.affine - expected.affine).max() < 1e-3
+
+    def test_a_mask_drawn_on_what_dcm2niix_made_fits_the_dicom(
+        self, simulated_patient, tmp_path
+    ):
+        program = pytest.importorskip("dcm2niix").bin
+        folder, out = tmp_path / "in", tmp_path / "out"
+        write_study(simulated_patient, vendors.SIEMENS, folder, "key", SMALL)
+        out.mkdir()
+        command = [program, "-f", "%s", "-m", "n", "-o", str(out), str(folder)]
+        subprocess.run(command, check=True, capture_output=True)
+        numbers = range(2, 2 + len(simulated_patient.stations))
+        images = [nibabel.load(out / f"{number}.nii") for number in numbers]
+
+        for volume in load_study(find_studies([folder])[0]):
+            middle = np.array([*(np.array(volume.voxels.shape) - 1) / 2, 1.0])
+            place = volume.affine_ras @ middle
+            drawn_on = min(images, key=lambda one: np.abs(_middle(one) - place).max())
+            bright = drawn_on.get_fdata() > np.quantile(volume.voxels, 0.99)
+            mask = nibabel.Nifti1Image(bright.astype(np.uint8), drawn_on.affine)
+            nibabel.save(mask, tmp_path / "mask.nii.gz")
+            labels = read_mask(tmp_path / "mask.nii.gz", volume).labels
+
+            assert labels.any()
+            assert np.array_equal(
+                labels, volume.voxels > np.quantile(volume.voxels, 0.99)
+            )
 
     def test_refuses_axes_that_are_not_at_right_angles(
         self, simulated_patient, tmp_path

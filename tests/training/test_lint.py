@@ -213,3 +213,15 @@ def test_one_patient_of_each_disease_cannot_be_held_out(tmp_path):
     assert faults == (
         "column 'diagnosis': no disease has two patients, so none can be held out",
     )
+
+
+def test_masks_that_are_no_lesion_masks(table):
+    change(table, 2, mask="p01_t2w.nii.gz")
+    change(table, 3, mask="p02_cord.nii.gz")
+
+    faults = faults_of(table)
+
+    assert faults == (
+        "row 2, column 'mask': p01_t2w.nii.gz: the mask is the image itself",
+        "row 3, column 'mask': p02_cord.nii.gz: the lesion mask is the cord mask",
+    )
