@@ -4,7 +4,7 @@ import csv
 import dataclasses
 import io
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from spinaldx.errors import TableError
@@ -52,8 +52,8 @@ def read_cases(
     """Read a table of cases.
 
     UTF-8 with a header; commas, semicolons or tabs. Paths are relative to the
-    table. Several rows with one `case` and different `series` are several
-    stations of one patient. `healthy` as diagnosis means: no lesion.
+    table. Several rows with one `case` and different `series`, or without
+    one and with different `t2w`, are several stations of one patient. `healthy` as diagnosis means: no lesion.
 
     Args:
         path: The table.
@@ -92,10 +92,11 @@ def check_cases(
     Raises:
         TableError: If it is no table at all.
     """
-    header, records = _read(path)
+    header, lines = _read(path)
     faults = _header_faults(header, required)
     rows: list[CaseRow] = []
     if not faults:
+        records = [(number, _record(header, line)) for number, line in lines]
         for number, record in records:
             row, problems = _parse(record, path.parent, check_files=check_files)
             problems += [
@@ -103,6 +104,7 @@ def check_cases(
                 for column in required
                 if not record[column].strip()
             ]
+            problems += _surplus(record)
             faults += [f"row {number}, {problem}" for problem in problems]
             rows.append(dataclasses.replace(row, number=number))
         faults += _repeats(rows, [number for number, _ in records])
@@ -119,7 +121,8 @@ def faults_error(path: Path, faults: Sequence[str]) -> TableError:
     return TableError(message, hint="Correct the table and run again.")
 
 
-def _read(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+def _read(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """Return the names of the columns, and the lines that are not empty."""
     try:
         if path.stat().st_size > _LARGEST_TABLE_BYTES:
             message = f"{path.name}: too large for a table of cases."
@@ -140,12 +143,27 @@ def _read(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
         hint = "Expected a CSV file whose first line names the columns."
         raise TableError(message, hint=hint) from error
     header = [cell.strip().lower() for cell in lines[0]] if lines else []
-    records = [
-        (number, dict(zip(header, [*line, *[""] * len(header)], strict=False)))
+    filled = [
+        (number, line)
         for number, line in enumerate(lines[1:], start=2)
         if any(cell.strip() for cell in line)
     ]
-    return header, records
+    return header, filled
+
+
+def _record(header: Sequence[str], line: Sequence[str]) -> dict[str, str]:
+    """Return the cells by column; those of no column together under no name."""
+    record = dict.fromkeys(header, "")
+    record |= dict(zip(header, line, strict=False))
+    nameless = [cell for name, cell in zip(header, line, strict=False) if not name]
+    record[""] = "".join([*nameless, *line[len(header) :]])
+    return record
+
+
+def _surplus(record: Mapping[str, str]) -> list[str]:
+    if not record[""].strip():
+        return []
+    return ["a cell without a column; cells that hold the separator need quotes"]
 
 
 def _header_faults(header: list[str], required: tuple[str, ...]) -> list[str]:
@@ -183,9 +201,10 @@ def _parse(
         return found
 
     def one_of(column: str, allowed: set[str]) -> str:
-        text = cells.get(column, "")
-        if text in allowed:
-            return text
+        text = cells.get(column, "").casefold()
+        for value in allowed:
+            if text == value.casefold():
+                return value
         named = ", ".join(sorted(allowed - {""}))
         problems.append(f"column '{column}': not one of {named}")
         return ""
@@ -228,7 +247,8 @@ def _age(text: str) -> tuple[float | None, list[str]]:
     if not text:
         return None, []
     try:
-        age = float(text)
+        # Spreadsheets of many countries write 32,5.
+        age = float(text.replace(",", ".", 1))
     except ValueError:
         age = -1.0
     if not 0 <= age <= 130:
@@ -237,11 +257,12 @@ def _age(text: str) -> tuple[float | None, list[str]]:
 
 
 def _repeats(rows: list[CaseRow], numbers: list[int]) -> list[str]:
-    seen: dict[tuple[str, str], int] = {}
+    seen: dict[tuple[str, str | Path | None], int] = {}
     named: dict[str, str] = {}
     faults = []
     for row, number in zip(rows, numbers, strict=True):
-        key = (row.case, row.series)
+        # Without names of series, stations of one patient are different files.
+        key = (row.case, row.series or row.t2w)
         if row.case and key in seen:
             text = f"row {number}, column 'case': the same case and series as row"
             faults.append(f"{text} {seen[key]}")

@@ -35,6 +35,15 @@ class TestReadCases:
 
         assert read_cases(table(tmp_path, text))[0].diagnosis == "healthy"
 
+    def test_capitals_and_decimal_commas(self, tmp_path):
+        text = "case;diagnosis;sex;age;rater1\np;MS;f;32,5;Nmosd\nq;Healthy;m;7;\n"
+
+        first, second = read_cases(table(tmp_path, text), required=("case",))
+
+        assert (first.diagnosis, first.sex, first.age) == ("ms", "F", 32.5)
+        assert first.raters == (("rater1", "nmosd"),)
+        assert (second.diagnosis, second.sex, second.age) == ("healthy", "M", 7.0)
+
     def test_lists_every_fault_with_row_and_column(self, tmp_path):
         text = (
             "case,t2w,diagnosis,age,sex,split,difficult\n"
@@ -66,8 +75,40 @@ class TestReadCases:
             read_cases(table(tmp_path, text), check_files=False)
         assert caught.value.hint
 
+    def test_stations_are_different_series_or_files(self, tmp_path):
+        named = "case,t2w,series\na,x,1\na,x,2\na,y,\na,z,\n"
+        rows = read_cases(table(tmp_path, named), check_files=False)
+
+        assert [(row.series, row.t2w.name) for row in rows] == [
+            ("1", "x"), ("2", "x"), ("", "y"), ("", "z"),
+        ]  # fmt: skip
+        for twice in ("a,x,1\na,y,1\n", "a,x,\na,x,\n"):
+            path = table(tmp_path, "case,t2w,series\n" + twice)
+            with pytest.raises(
+                TableError, match=r"row 3.*same case and series as row 2"
+            ):
+                read_cases(path, check_files=False)
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "case,age,site\na,45,5,Berlin\n",
+            "case,age,\na,45,a note\n",
+            "case,age\na,45, ,x\n",
+        ],
+    )
+    def test_refuses_cells_without_a_column(self, tmp_path, text):
+        with pytest.raises(TableError, match="row 2, a cell without a column"):
+            read_cases(table(tmp_path, text), required=("case",))
+
+    def test_empty_cells_without_a_column_are_fine(self, tmp_path):
+        text = "case,age,,\na,45,,,,\nb\n,,,,,\n"
+        rows = read_cases(table(tmp_path, text), required=("case",))
+
+        assert [(row.case, row.age) for row in rows] == [("a", 45.0), ("b", None)]
+
     def test_refuses_repeats_and_names_that_fall_together(self, tmp_path):
-        text = "case,t2w\na b,x\na b,y\na_b,z\n"
+        text = "case,t2w\na b,x\na b,x\na_b,z\n"
 
         with pytest.raises(TableError, match=r"row 3.*same case.*row 4.*folder name"):
             read_cases(table(tmp_path, text), check_files=False)
