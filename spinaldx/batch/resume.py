@@ -80,11 +80,9 @@ def read_stored(folder: Path, *, report: bool) -> Stored | None:
 
 
 def _is_whole(folder: Path, case: StoredCase, *, report: bool) -> bool:
-    from spinaldx.report.results import LESION_MASK, REPORT_PDF  # noqa: PLC0415 - slow, and a first run needs it last
+    from spinaldx.report.results import files_of  # noqa: PLC0415 - slow, and a first run needs it last
 
-    wanted = [folder / REPORT_PDF] if report else []
-    wanted += [folder / series.name / LESION_MASK for series in case.series]
-    return all(path.is_file() for path in wanted)
+    return all((folder / name).is_file() for name in files_of(case, report=report))
 
 
 def _stored_failure(name: str, record: Mapping[str, Any]) -> Stored:

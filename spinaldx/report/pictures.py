@@ -1,11 +1,12 @@
 """The pictures of a study as files."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 from spinaldx.files import write_bytes
+from spinaldx.records import Lesion
 from spinaldx.report.case import StoredCase
 from spinaldx.report.charts import (
     draw_probabilities,
@@ -61,6 +62,16 @@ def write_pictures(pictures: CasePictures, folder: Path) -> None:
     """
     for figure in _images(pictures):
         _write_png(figure, pictures, folder, _SCREEN_DPI)
+
+
+def picture_files(lesions: Sequence[Lesion], *, has_heatmaps: bool) -> tuple[str, ...]:
+    """List the pictures that `write_pictures` writes, as paths below the folder."""
+    names = ["key_image"]
+    if has_heatmaps:
+        names.append("gradcam")
+    if lesions:
+        names.append("lesion_slices")
+    return tuple(f"{FIGURES}/{name}.png" for name in names)
 
 
 def write_figures(

@@ -11,7 +11,7 @@ from spinaldx.report.case import ReportCase, SeriesArrays, StoredCase, StoredHea
 from spinaldx.report.document import write_pdf
 from spinaldx.report.nifti import compact, write_nifti
 from spinaldx.report.panels import CasePictures
-from spinaldx.report.pictures import write_pictures
+from spinaldx.report.pictures import picture_files, write_pictures
 from spinaldx.report.prediction_json import (
     case_record,
     failure_record,
@@ -104,6 +104,28 @@ def read_case(folder: Path) -> StoredCase:
         OutputError: If there is none or it does not follow the schema.
     """
     return parse_case(read_record(folder))
+
+
+def files_of(case: StoredCase, *, report: bool) -> tuple[str, ...]:
+    """List the files that `write_case` wrote beside `prediction.json`.
+
+    Args:
+        case: As stored.
+        report: Whether pictures and PDF were wanted.
+
+    Returns:
+        Paths below the study's folder; kept probabilities are not among them.
+    """
+    files = []
+    for series in case.series:
+        names = [LESION_MASK, *(heatmap.file for heatmap in series.heatmaps)]
+        if series.source_format != "nifti":
+            names.append(T2W)
+        files += [f"{series.name}/{name}" for name in names]
+    if report:
+        has_heatmaps = any(series.heatmaps for series in case.series)
+        files += [REPORT_PDF, *picture_files(case.lesions, has_heatmaps=has_heatmaps)]
+    return tuple(files)
 
 
 def _write_series(item: SeriesResult, folder: Path, options: WriteOptions) -> str:

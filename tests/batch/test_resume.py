@@ -35,6 +35,22 @@ class TestSecondRun:
         assert len(opened) == 1
         assert before == {p: p.stat().st_mtime_ns for p in before}
 
+    @pytest.mark.parametrize("report", [False, True])
+    def test_what_was_lost_is_made_again(self, run, studies, out, report):
+        run(studies[:2], report=report)
+        written = [path for path in out.glob("[ab]*/**/*") if path.is_file()]
+        of_studies = [path for path in written if path.name != "prediction.json"]
+
+        for path in of_studies:
+            before = path.read_bytes()
+            path.unlink()
+            found = run(studies[:2], report=report)
+            study = path.relative_to(out).parts[0]
+            assert outcomes(found)[study] == "complete", path
+            assert path.read_bytes() == before
+        assert any(path.name.startswith("heatmap") for path in of_studies)
+        assert report == any(path.suffix == ".png" for path in of_studies)
+
     def test_a_failure_is_remembered_with_its_reason(self, run, studies):
         (first,) = run(studies[2:]).studies
         (second,) = run(studies[2:]).studies
