@@ -44,6 +44,9 @@ def run(arguments: Sequence[str]) -> int:
     except SystemExit as stop:
         if isinstance(stop, Interrupted):
             console.show_interruption(_to_go_on(arguments))
+        # Typer leaves this behind when what reads our output has ended, as `head` does.
+        if type(sys.stdout).__name__.endswith("PacifyFlushWrapper"):
+            return console.NOBODY_READS
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     except SpinalDxError as error:
         console.show_error(error)

@@ -14,6 +14,9 @@ from rich.table import Table
 
 from spinaldx.errors import SpinalDxError
 
+# Exit code when what reads our output has ended: 128 and SIGPIPE.
+NOBODY_READS = 141
+
 
 class OutputFormat(StrEnum):
     """How data is written to stdout."""
@@ -22,14 +25,24 @@ class OutputFormat(StrEnum):
     JSON = "json"
 
 
+class _Console(Console):
+    """Ends the program as other programs end when nobody reads what they print."""
+
+    def on_broken_pipe(self) -> None:
+        try:
+            super().on_broken_pipe()
+        except SystemExit as stop:
+            raise SystemExit(NOBODY_READS) from stop
+
+
 def messages() -> Console:
     """Return the console for messages: stderr, made anew so that tests capture it."""
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    return _Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def data() -> Console:
     """Return the console for data: stdout."""
-    return Console(highlight=False)
+    return _Console(highlight=False)
 
 
 def printable(text: str) -> str:

@@ -130,7 +130,10 @@ def join_results(patients: Sequence[Patient], results: Path) -> Cohort:
     found = set(names) & set(rows)
     if not found:
         message = f"{folder.name}: no study bears the name of a case in the table."
-        hint = "Studies are matched by name; results under pseudonyms need the key."
+        hint = (
+            "Studies are matched by name. For results under pseudonyms put those of "
+            f"{folder.name}-key.csv, which lies beside them, into the column 'case'."
+        )
         raise TableError(message, hint=hint)
     lacking = [
         patient.case

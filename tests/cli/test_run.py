@@ -56,6 +56,22 @@ def test_an_interrupted_training_goes_on_with_resume(monkeypatch, capsys):
     assert "with --resume to go on" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("output", ["human", "json"])
+def test_nobody_reading_is_no_bug(output):
+    # As `spinaldx ... | head -1` in a script with `set -o pipefail`.
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "spinaldx", "weights", "list"]
+    command += ["--format", output]
+    done = subprocess.run(
+        command, stdout=writing, stderr=subprocess.PIPE, text=True, check=False
+    )
+    os.close(writing)
+
+    assert done.returncode == 128 + signal.SIGPIPE
+    assert done.stderr == ""
+
+
 def test_a_bug_is_not_hidden(monkeypatch):
     monkeypatch.setattr(app, "app", raising(KeyError("x")))
 
