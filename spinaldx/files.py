@@ -48,7 +48,9 @@ def atomic_writer(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
         temporary.replace(path)
         temporary = None
     except OSError as error:
-        message = f"Cannot write {path}: {error.strerror or error}"
+        # numpy says how much it wrote, not why that was not all.
+        reason = error.strerror or "not all of it was written, as on a full disk."
+        message = f"Cannot write {path}: {reason}"
         hint = "Check free space and permissions, or choose another output folder."
         raise OutputError(message, hint=hint) from error
     finally:

@@ -136,3 +136,15 @@ class TestSafeName:
         name = safe_name(text)
 
         assert safe_name(name) == name
+
+
+def test_a_write_cut_short_is_told_as_a_full_disk(tmp_path):
+    # As numpy says it: without the system's reason.
+    with (
+        pytest.raises(
+            OutputError, match="not all of it was written, as on a full disk"
+        ),
+        atomic_writer(tmp_path / "a.npy"),
+    ):
+        raise OSError("655360 requested and 604096 written")  # noqa: EM101
+    assert list(tmp_path.iterdir()) == []

@@ -24,7 +24,7 @@ from spinaldx.study import CODE_NOTE, StudySource
 RUNS = "runs"
 
 # Folders and files of the results that are no study.
-_RESERVED = {RUNS, "studies.csv"}
+_RESERVED = {RUNS, "studies.csv", "cohort.pdf"}
 
 # Until this machine has shown its own: one study on two CPU cores, PDF included.
 _SECONDS_PER_STUDY = 1.5

@@ -259,8 +259,11 @@ def check_online(options: HubOptions, what: str) -> None:
         UsageError: If the endpoint is no web address.
     """
     if options.offline:
-        message = f"{what} is not on this machine, and HF_HUB_OFFLINE forbids to ask."
-        hint = "Use `spinaldx weights import FILE`, or unset HF_HUB_OFFLINE."
+        message = f"{what} needs the hub, and HF_HUB_OFFLINE forbids to ask it."
+        hint = (
+            "Unset HF_HUB_OFFLINE, or carry the bundle by file: `spinaldx weights "
+            "export`, `spinaldx weights import`."
+        )
         raise HubError(message, hint=hint)
     if not options.endpoint.startswith(("http://", "https://")):
         message = f"HF_ENDPOINT is no web address: {options.endpoint!r}"

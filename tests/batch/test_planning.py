@@ -56,7 +56,7 @@ class TestPlan:
         with pytest.raises(UsageError, match="Several studies"):
             batch.plan(sources("Ada", "ada"), settings_for(out))
 
-    @pytest.mark.parametrize("name", ["runs", "Runs", "studies.csv"])
+    @pytest.mark.parametrize("name", ["runs", "Runs", "studies.csv", "Cohort.pdf"])
     def test_names_of_result_files_are_refused(self, out, name):
         with pytest.raises(UsageError, match="cannot be named"):
             batch.plan(sources(name), settings_for(out))
