@@ -1,6 +1,7 @@
 """``spinaldx weights``: weight bundles here, on a hub, and in archives."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -40,24 +41,21 @@ def list_bundles(output_format: options.Format = OutputFormat.HUMAN) -> None:
     if output_format is OutputFormat.JSON:
         console.show_json({"schema_version": 1, "bundles": entries})
         return
-    columns = ("name", "source", "here", "trained on", "size", "licence", "summary")
-    rows = [
-        (
-            entry["name"],
-            entry["source"],
-            "yes" if entry["present"] else "no",
-            entry["training_data"],
-            f"{entry['bytes'] / 1e6:.1f} MB",
-            entry["licence"],
-            entry["summary"],
-        )
-        for entry in entries
-    ]
-    console.show_table("Weight bundles", columns, rows)
+    described = [(entry["name"], _lines(entry)) for entry in entries]
+    console.show_entries("Weight bundles", described)
     console.note(
         "Bundles that ship with the program have no hub address until their "
         "maintainers publish them."
     )
+
+
+def _lines(entry: Mapping[str, Any]) -> list[str]:
+    """Describe a bundle in lines that terminals of any width can show."""
+    place = "here" if entry["present"] else "not here yet"
+    size = f"{entry['bytes'] / 1e6:.1f} MB"
+    trained = f"trained on {entry['training_data']}"
+    facts = [entry["source"], place, size, trained, f"licence {entry['licence']}"]
+    return [", ".join(facts), *([entry["summary"]] if entry["summary"] else [])]
 
 
 def _entry(known: "KnownBundle") -> dict[str, Any]:
