@@ -4,11 +4,12 @@ The system lets go of them when the process ends, however it ends.
 """
 
 import contextlib
-import errno
 import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
+
+from spinaldx.locks import lock
 
 # Where folders cannot be held, one that was changed so lately may be in use.
 _IN_USE_S = 24 * 3600.0
@@ -25,7 +26,7 @@ def holding(folder: Path) -> Iterator[None]:
     handle = None
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
-        _lock_shared(handle)
+        lock(handle, is_shared=True)
     # Somebody may have cleared it in the moment before it was held.
     folder.mkdir(exist_ok=True)
     try:
@@ -49,7 +50,7 @@ def is_held(folder: Path) -> bool:
     except OSError:
         return _is_recent(folder)
     try:
-        _try_to_lock(handle)
+        lock(handle, waits=False)
     except BlockingIOError:
         return True
     except OSError:
@@ -58,23 +59,6 @@ def is_held(folder: Path) -> bool:
         return False
     finally:
         os.close(handle)
-
-
-def _lock_shared(handle: int) -> None:
-    try:
-        import fcntl  # noqa: PLC0415 - not on Windows
-    except ImportError:  # pragma: no cover - Windows alone
-        return
-    fcntl.flock(handle, fcntl.LOCK_SH)
-
-
-def _try_to_lock(handle: int) -> None:
-    """Lock for this process alone, or raise BlockingIOError, or another OSError."""
-    try:
-        import fcntl  # noqa: PLC0415 - not on Windows
-    except ImportError as error:  # pragma: no cover - Windows alone
-        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS)) from error
-    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _is_recent(folder: Path) -> bool:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from spinaldx.errors import OutputError
 from spinaldx.files import write_json
+from spinaldx.locks import lock
 from spinaldx.models.manifest import (
     MANIFEST_NAME,
     Manifest,
@@ -66,17 +67,13 @@ def locked_store(
 
 
 def _take_lock(handle: int, on_wait: Callable[[], None]) -> None:
-    try:
-        import fcntl  # noqa: PLC0415 - not on Windows
-    except ImportError:  # pragma: no cover - Windows alone
-        return
     # Some network file systems have no locks; they go without.
     with contextlib.suppress(OSError):
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(handle, waits=False)
         except BlockingIOError:
             on_wait()
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            lock(handle)
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from typing import Any
 
 from spinaldx.errors import OutputError
 from spinaldx.files import write_bytes
+from spinaldx.locks import lock
 from spinaldx.report.prediction_json import COLUMNS, FAILED
 
 STUDIES_CSV = "studies.csv"
@@ -128,19 +129,11 @@ def studies_lock(out: Path) -> Iterator[None]:
         hint = "Check free space and permissions, or choose another output folder."
         raise OutputError(message, hint=hint) from error
     try:
-        _wait_for_lock(handle)
+        # Some network file systems have no locks; a table that one of two shards
+        # finishing in the same instant made is better than none.
+        with contextlib.suppress(OSError):
+            lock(handle)
         yield
     finally:
         # Closing releases the lock, and so does the end of the process.
         os.close(handle)
-
-
-def _wait_for_lock(handle: int) -> None:
-    try:
-        import fcntl  # noqa: PLC0415 - not on Windows
-    except ImportError:  # pragma: no cover - Windows alone
-        return
-    # Some network file systems have no locks; a table that one of two shards
-    # finishing in the same instant made is better than none.
-    with contextlib.suppress(OSError):
-        fcntl.flock(handle, fcntl.LOCK_EX)

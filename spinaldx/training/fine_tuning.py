@@ -24,6 +24,7 @@ from spinaldx.training.pipeline import Learned, Run, Watcher
 from spinaldx.training.preparation import CachingReader, Cohort, inspect_row
 from spinaldx.training.promotion import Marks, Verdict, judge, mark_patients
 from spinaldx.training.run_folder import (
+    alone_in,
     check_earlier,
     claim,
     data_of,
@@ -162,6 +163,18 @@ def fine_tune(request: Request, watcher: Watcher) -> Outcome:
     if request.resume and not is_known:
         watcher.note(f"{request.work} holds no earlier run: this is a new one.")
     machine = set_up_machine(options.compute)
+    with alone_in(request.work):
+        return _train_in_folder(request, start, machine, identity, watcher)
+
+
+def _train_in_folder(
+    request: Request,
+    start: Start,
+    machine: Machine,
+    identity: Mapping[str, Any],
+    watcher: Watcher,
+) -> Outcome:
+    options = request.options
     cache = SeriesCache(request.cache or request.work / "cache")
     cohort = _read_cohort(request, start, machine.readers, cache, watcher)
     # Only now, so that a faulty table can be corrected and the same command repeated.

@@ -1,19 +1,59 @@
 """Which run a work folder holds, and whether it may be gone on with."""
 
+import contextlib
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from spinaldx.errors import TableError, UsageError
+from spinaldx.errors import OutputError, TableError, UsageError
 from spinaldx.files import sha256_of, write_json
+from spinaldx.locks import lock
 from spinaldx.training.options import TrainingOptions
 from spinaldx.training.preparation import Cohort
 from spinaldx.training.start import Start
 
 _RUN = "run.json"
 _DATA = "data.json"
+_LOCK = ".lock"
+
+
+@contextlib.contextmanager
+def alone_in(work: Path) -> Iterator[None]:
+    """Keep other runs out of a work folder during a block.
+
+    Args:
+        work: Made when missing.
+
+    Raises:
+        UsageError: If another process runs in it.
+        OutputError: If it cannot be written.
+    """
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+        handle = os.open(work / _LOCK, os.O_CREAT | os.O_RDWR, 0o666)
+    except OSError as error:
+        message = f"Cannot write {work}: {error.strerror}."
+        hint = "Check free space and permissions, or choose another output folder."
+        raise OutputError(message, hint=hint) from error
+    try:
+        # Some network file systems have no locks; they go without.
+        with contextlib.suppress(OSError):
+            _take(handle, work)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _take(handle: int, work: Path) -> None:
+    try:
+        lock(handle, waits=False)
+    except BlockingIOError as error:
+        message = f"Another run is at work in {work}."
+        hint = "Wait until it has ended, or choose another --output."
+        raise UsageError(message, hint=hint) from error
 
 
 def identity_of(table: Path, options: TrainingOptions) -> dict[str, Any]:

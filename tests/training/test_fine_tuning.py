@@ -33,6 +33,7 @@ from spinaldx.training.options import (
     MaskSource,
     Stage,
 )
+from spinaldx.training.run_folder import alone_in
 
 FILES = sorted(["segmentation.safetensors", *(f"{t.value}.safetensors" for t in Task)])
 
@@ -329,6 +330,14 @@ class TestResume:
         fine_tune(replace(request, resume=True), listener)
 
         assert "holds no earlier run" in listener.notes[0]
+
+    def test_two_runs_in_one_folder_do_not_meet(self, finished):
+        request = finished[0]
+        with (
+            alone_in(request.work),
+            pytest.raises(UsageError, match="Another run is at work"),
+        ):
+            fine_tune(replace(request, resume=True), Listener())
 
     def test_an_earlier_run_is_not_overwritten(self, finished):
         with pytest.raises(UsageError, match="an earlier run"):
