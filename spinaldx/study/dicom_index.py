@@ -54,6 +54,7 @@ _KEYWORDS = [
     "StudyInstanceUID",
     "SeriesInstanceUID",
     "PatientID",
+    "PatientName",
     "FrameOfReferenceUID",
     "Modality",
     "ImageType",
@@ -107,9 +108,8 @@ _KEYWORDS_OF_GROUPS = [
     "TransferSyntaxUID",
     "MediaStorageSOPClassUID",
 ]
-_TAG_OF: dict[str, Any] = {
-    keyword: tag_for_keyword(keyword) for keyword in (*_KEYWORDS, *_KEYWORDS_OF_GROUPS)
-}
+_NAMED = (*_KEYWORDS, *_KEYWORDS_OF_GROUPS)
+_TAG_OF: dict[str, Any] = {keyword: tag_for_keyword(keyword) for keyword in _NAMED}
 _KIND_OF = {keyword: dictionary_VR(tag) for keyword, tag in _TAG_OF.items()}
 
 # All that pydicom is known to raise on damaged bytes (fault catalogue, group B).
@@ -346,12 +346,14 @@ def _tags(dataset: Dataset, sop_class: str) -> DicomTags:
 
 
 def _patient(dataset: Dataset) -> str:
-    """Hash PatientID, which is only ever compared; empty when there is none."""
-    raw: Any = dataset.get_item(_TAG_OF["PatientID"])
-    value = b"" if raw is None or raw.value is None else raw.value
-    plain = value if isinstance(value, bytes) else str(value).encode()
-    plain = plain.strip(b"\0 ").lower()
-    return hashlib.sha256(plain).hexdigest() if plain else ""
+    """Hash PatientID, else PatientName, only ever compared; empty without either."""
+    for word in ("PatientID", "PatientName"):
+        raw: Any = dataset.get_item(_TAG_OF[word])
+        value = b"" if raw is None or raw.value is None else raw.value
+        plain = value if isinstance(value, bytes) else str(value).encode()
+        if plain := plain.strip(b"\0 ").lower():
+            return f"{word}:{hashlib.sha256(plain).hexdigest()}"
+    return ""
 
 
 def _slice(

@@ -33,7 +33,7 @@ class Verdict(StrEnum):
 class DicomTags:
     """What one DICOM file says about its series; empty where it says nothing.
 
-    Of the patient only a hash of PatientID is kept, to tell patients apart. Texts hold
+    Of the patient only a hash of PatientID, or else of the name, is kept, to tell patients apart. Texts hold
     descriptions as the hospital typed them: they may be shown on the terminal through
     `printable`, and never go into results.
     """

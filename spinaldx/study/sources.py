@@ -5,7 +5,8 @@ How studies are told apart, in this order:
 - A CSV table: one study a `case`; its rows are the stations.
 - DICOM files, wherever they lie below one input: one study a StudyInstanceUID,
   named after the innermost folder that holds all of its files. Without that UID
-  one study a folder, and never one for several PatientIDs; both are flagged.
+  one study a folder, and never one for several PatientIDs, or names where there is
+  no PatientID; both are flagged.
 - A NIfTI file named as input: one study, named after the file.
 - NIfTI files below a folder: one study a folder, and in BIDS trees one a `sub-*`
   or `sub-*/ses-*` folder. A folder that holds the files of several patients side by
@@ -24,23 +25,23 @@ study comes in between.
 """
 
 import hashlib
-import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from dataclasses import dataclass, replace
+from pathlib import Path
 
-from spinaldx.errors import StudyError, UnreadableFileError, UsageError
+from spinaldx.errors import UnreadableFileError, UsageError
 from spinaldx.files import safe_name
 from spinaldx.records import QualityFlag
-from spinaldx.study.archive import ImageFile, list_archive, open_file
+from spinaldx.study.archive import ImageFile
 from spinaldx.study.cases import read_cases
-from spinaldx.study.masks import is_mask_name, may_be_mask_name, voxels_are_labels
 from spinaldx.study.nifti import is_nifti_name, stem_of
 from spinaldx.study.series import CaseRow, DicomHeader, StudySource
+from spinaldx.study.tree import Tree, gather
 from spinaldx.study.vocabulary import look_like_patients, patient_part
 
 _MOST_IMAGES_OF_A_PATIENT = 12
+_BIDS_DATA = {"anat", "dwi", "func", "fmap", "perf"}
 # Of studies whose name ends with a code, see below.
 CODE_NOTE = "several studies have this name; the code tells them apart"
 
@@ -50,57 +51,21 @@ _NO_STUDY_UID = QualityFlag(
 )
 _SPLIT_BY_PATIENT = QualityFlag(
     "patients_split",
-    "Its StudyInstanceUID or folder holds several patients; told apart by PatientID.",
+    "Its StudyInstanceUID or folder holds several patients; told apart by ID or name.",
 )
 _PATIENTS_MIXED = QualityFlag(
     "patients_mixed",
     "Its files are named like those of several patients; give each a folder.",
+)
+_IDS_DIFFER = QualityFlag(
+    "patients_mixed",
+    "The rows of this case name images of several patients (by PatientID or name).",
 )
 _FOLDER_SHARED = QualityFlag(
     "folder_shared",
     "Another study lies in the same folder; kept apart.",
     needs_review=False,
 )
-_DICOM_SUFFIXES = (".dcm", ".ima", ".dicom")
-_RESULT_FILES = {"prediction.json", "failure.json"}
-_OTHER_SUFFIXES = [
-    ".json",
-    ".csv",
-    ".tsv",
-    ".txt",
-    ".md",
-    ".pdf",
-    ".png",
-    ".jpg",
-    ".jpeg",
-    ".html",
-    ".xml",
-    ".bval",
-    ".bvec",
-    ".log",
-    ".yaml",
-    ".yml",
-    ".toml",
-    ".py",
-    ".sh",
-    ".img",
-    ".gz",
-    ".lock",
-    ".ini",
-    ".db",
-    ".exe",
-    ".inf",
-    ".mat",
-    ".npy",
-]
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """One file below an input, with its folder below the input."""
-
-    file: ImageFile
-    folder: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,20 +75,12 @@ class _Named:
     Attributes:
         source: The study.
         code: Tells it from studies of the same name, whatever these are.
+        folder: That holds it, below the input.
     """
 
     source: StudySource
     code: str
-
-
-@dataclass(slots=True)
-class _Tree:
-    """All that was found below one input."""
-
-    root: Path
-    nifti: list[_Found] = field(default_factory=list)
-    dicom: list[_Found] = field(default_factory=list)
-    problems: list[tuple[tuple[str, ...], StudyError]] = field(default_factory=list)
+    folder: tuple[str, ...] = ()
 
 
 def find_studies(inputs: Sequence[Path]) -> tuple[StudySource, ...]:
@@ -173,91 +130,33 @@ def _studies_of(given: Path) -> list[_Named]:
         if given.name.upper() == "DICOMDIR":
             # Its index may lead anywhere; the files beside it speak for themselves.
             return _studies_of(given.absolute().parent)
-    tree = _Tree(given)
-    if given.is_file():
-        _add(tree, ImageFile(given), (), is_input=True)
-    else:
-        _walk(tree)
-    return _from_tree(tree)
+    return _from_tree(gather(given))
 
 
-def _walk(tree: _Tree) -> None:
-    seen: set[tuple[int, int]] = set()
-    for text, folders, names in os.walk(tree.root, followlinks=True):
-        folder = Path(text)
-        identity = folder.stat()
-        key = (identity.st_dev, identity.st_ino)
-        if key in seen or _RESULT_FILES.intersection(names):
-            folders.clear()
-            continue
-        seen.add(key)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        below = folder.relative_to(tree.root).parts
-        for name in sorted(names):
-            if not name.startswith("."):
-                _add(tree, ImageFile(folder / name), below)
-
-
-def _add(
-    tree: _Tree, file: ImageFile, below: tuple[str, ...], *, is_input: bool = False
-) -> None:
-    found = _Found(file, below)
-    lower = file.name.lower()
-    if is_nifti_name(file.name):
-        if not _is_mask(file, is_input=is_input):
-            tree.nifti.append(found)
-    elif lower.endswith(".zip") and not file.member:
-        _add_archive(tree, file, below if is_input else (*below, file.path.stem))
-    elif lower != "dicomdir" and not lower.endswith(tuple(_OTHER_SUFFIXES)):
-        from spinaldx.study.dicom_index import looks_like_dicom  # noqa: PLC0415 - heavy
-
-        if looks_like_dicom(_head(file)):
-            tree.dicom.append(found)
-        elif lower.endswith(_DICOM_SUFFIXES):
-            message = f"{file.name}: named like DICOM, but is not."
-            tree.problems.append((below, UnreadableFileError(message)))
-
-
-def _is_mask(file: ImageFile, *, is_input: bool) -> bool:
-    """Whether a NIfTI file is a mask; one named by the user is taken as an image."""
-    if is_input:
-        return False
-    if is_mask_name(file.name):
-        return True
-    return may_be_mask_name(file.name) and voxels_are_labels(file)
-
-
-def _head(file: ImageFile) -> bytes:
-    try:
-        with open_file(file) as stream:
-            return stream.read(132)
-    except (StudyError, OSError):
-        return b""
-
-
-def _add_archive(tree: _Tree, file: ImageFile, below: tuple[str, ...]) -> None:
-    try:
-        members = list_archive(file.path)
-    except UnreadableFileError as error:
-        tree.problems.append((below, error))
-        return
-    for member in members:
-        parts = PurePosixPath(member.member).parts
-        hidden = any(part.startswith((".", "__MACOSX")) for part in parts)
-        if not hidden:
-            _add(tree, member, (*below, *parts[:-1]))
-
-
-def _from_tree(tree: _Tree) -> list[_Named]:
+def _from_tree(tree: Tree) -> list[_Named]:
     found = [*_dicom_studies(tree), *_nifti_studies(tree)]
-    left = [error for _, error in tree.problems]
-    if not found and left:
-        source = StudySource(_name(tree, ()), problem=left[0])
-        return [_Named(source, _code(_real_name(tree, ())))]
-    return found
+    if not found and tree.problems:
+        return [_unreadable(tree, ())]
+    folders = [one.folder for one in found]
+    # What lies in a study's folder is flagged there; the rest would be lost.
+    lost = {
+        below
+        for below, _ in tree.problems
+        if not any(below[: len(folder)] == folder for folder in folders)
+    }
+    return [*found, *(_unreadable(tree, folder) for folder in sorted(lost))]
 
 
-def _dicom_studies(tree: _Tree) -> Iterator[_Named]:
+def _unreadable(tree: Tree, folder: tuple[str, ...]) -> _Named:
+    """Return the study of a folder of which nothing can be read."""
+    problem = next(
+        error for below, error in tree.problems if below[: len(folder)] == folder
+    )
+    source = StudySource(_name(tree, folder), problem=problem)
+    return _Named(source, _code(_real_name(tree, folder)), folder)
+
+
+def _dicom_studies(tree: Tree) -> Iterator[_Named]:
     if not tree.dicom:
         return
     from spinaldx.study.dicom_index import read_headers  # noqa: PLC0415 - heavy
@@ -282,7 +181,7 @@ def _dicom_studies(tree: _Tree) -> Iterator[_Named]:
             )
             uids = _telling_uids(group, is_alone=not flags)
             real = () if not flags else (_real_name(tree, folder),)
-            yield _Named(source, _code(*real, *uids))
+            yield _Named(source, _code(*real, *uids), folder)
 
 
 def _telling_uids(headers: Sequence[DicomHeader], *, is_alone: bool) -> Iterable[str]:
@@ -313,14 +212,20 @@ def _told_apart(
         patients: dict[str, list[DicomHeader]] = defaultdict(list)
         for header in group:
             patients[header.tags.patient_sha256].append(header)
-        if len(patients.keys() - {""}) < 2:
+        if len(_patients_in(group)) < 2:
             yield group, tuple(flags)
             continue
         for part in patients.values():
             yield part, (*flags, _SPLIT_BY_PATIENT)
 
 
-def _fault_flags(tree: _Tree, folder: tuple[str, ...]) -> tuple[QualityFlag, ...]:
+def _patients_in(headers: Iterable[DicomHeader]) -> set[str]:
+    """Return the hashes that tell patients apart: names only where nobody has an ID."""
+    told = {header.tags.patient_sha256 for header in headers} - {""}
+    return {one for one in told if one.startswith("PatientID")} or told
+
+
+def _fault_flags(tree: Tree, folder: tuple[str, ...]) -> tuple[QualityFlag, ...]:
     """Flag files that could not be read in or below a study's folder."""
     here = [item for item in tree.problems if item[0][: len(folder)] == folder]
     if not here:
@@ -338,10 +243,13 @@ def _common(folders: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
     return first[:length]
 
 
-def _nifti_studies(tree: _Tree) -> Iterator[_Named]:
+def _nifti_studies(tree: Tree) -> Iterator[_Named]:
     folders = defaultdict(list)
+    below_of: dict[tuple[str, ...], set[str]] = defaultdict(set)
     for item in tree.nifti:
-        folders[_subject_folder(item.folder)].append(item.file)
+        subject = _subject_folder(item.folder)
+        folders[subject].append(item.file)
+        below_of[subject] |= set(item.folder[len(subject) :][:1])
     for folder, files in sorted(folders.items()):
         patients = defaultdict(list)
         for file in files:
@@ -352,32 +260,37 @@ def _nifti_studies(tree: _Tree) -> Iterator[_Named]:
         )
         if not is_mixed:
             stems = [stem_of(file.name) for file in files]
-            flags = (_PATIENTS_MIXED,) if look_like_patients(stems) else ()
+            mixed = any(map(look_like_patients, (stems, sorted(below_of[folder]))))
+            flags = (_PATIENTS_MIXED,) if mixed else ()
             source = StudySource(_name(tree, folder), nifti=tuple(files), flags=flags)
-            yield _Named(source, _code(_real_name(tree, folder)))
+            yield _Named(source, _code(_real_name(tree, folder)), folder)
             continue
         for part, group in sorted(patients.items()):
             stem = stem_of(group[0].name) if len(group) == 1 else part
             below = (*folder, stem or "unnamed")
             note = f"{len(patients)} patients lie in one folder, told apart by name"
             source = StudySource(_name(tree, below), nifti=tuple(group), notes=(note,))
-            yield _Named(source, _code(_real_name(tree, below)))
+            yield _Named(source, _code(_real_name(tree, below)), folder)
 
 
 def _subject_folder(folder: tuple[str, ...]) -> tuple[str, ...]:
     """Return the folder of the BIDS subject or session, or the folder itself."""
     for depth in range(len(folder), 0, -1):
-        if folder[depth - 1].startswith(("ses-", "sub-")):
+        subject = any(part.startswith("sub-") for part in folder[: depth - 1])
+        is_subject = folder[depth - 1].startswith("sub-")
+        is_session = folder[depth - 1].startswith("ses-")
+        # Elsewhere a `ses-1` may hold the folders of many patients.
+        if is_subject or (is_session and subject):
             return folder[:depth]
-    return folder
+    return folder[:-1] if folder and folder[-1] in _BIDS_DATA else folder
 
 
-def _name(tree: _Tree, folder: tuple[str, ...]) -> str:
+def _name(tree: Tree, folder: tuple[str, ...]) -> str:
     parts = _real_name(tree, folder).split("/")
     return safe_name("__".join(safe_name(part) for part in parts))
 
 
-def _real_name(tree: _Tree, folder: tuple[str, ...]) -> str:
+def _real_name(tree: Tree, folder: tuple[str, ...]) -> str:
     """Return what a study is named after, as it was typed."""
     if folder:
         return "/".join(folder)
@@ -418,6 +331,8 @@ def _from_rows(rows: list[CaseRow]) -> StudySource:
             flags=(*source.flags, *part.flags),
             problem=source.problem or part.problem,
         )
+    if len(_patients_in(source.dicom)) > 1:
+        return replace(source, flags=(*source.flags, _IDS_DIFFER))
     return source
 
 

@@ -106,6 +106,8 @@ _EASTERN: dict[Topic, tuple[str, ...]] = {
     Topic.MYELOGRAPHY: ("水成像", "脊髓造影", "ミエロ"),
 }
 
+_BIDS_ENTITIES = re.compile(r"^sub-[A-Za-z0-9]+(?=_|$)|(?<=_)ses-[A-Za-z0-9]+(?=_|$)")
+
 # Single letters mean a region only beside other words about the spine.
 _LETTERS = {"c": Topic.CERVICAL, "t": Topic.THORACIC, "l": Topic.LUMBAR}
 
@@ -138,7 +140,8 @@ def tokens_of(text: str) -> list[str]:
 
 def topics_of(text: str) -> frozenset[Topic]:
     """Return all that a description, protocol or file name says."""
-    tokens = tokens_of(text)
+    # Who and when, in BIDS's way: `sub` is also a word for a subtraction.
+    tokens = tokens_of(_BIDS_ENTITIES.sub(" ", text))
     # Neighbours are read together too: `c spine`, `t2 star`, `3 plane`.
     pairs = [first + second for first, second in itertools.pairwise(tokens)]
     exact, beginnings = _tables()
@@ -173,8 +176,10 @@ def station_of(text: str) -> str:
 
 _PLACES = {Topic.SPINE, Topic.CERVICAL, Topic.THORACIC, Topic.LUMBAR, Topic.WHOLE}
 
+# At the start `part_07` is a participant and `rec_smith` may be a patient too.
 _RUN = re.compile(
-    r"(?i)(?:^|(?<=[_\-. ]))(?:run|rec|chunk|acq|echo|part|station)[-_]?[a-z0-9]*"
+    r"(?i)(?:(?:^|(?<=[_\-. ]))(?:run|chunk|acq|echo|station)"
+    r"|(?<=[_\-. ])(?:rec|part))[-_]?[a-z0-9]*"
 )
 
 
@@ -240,17 +245,27 @@ def _may_be_name(token: str) -> bool:
 def patient_part(stem: str) -> str:
     """Return what is left of a file name without words about the series.
 
-    `sub-01_acq-cerv_run-2_T2w` and `sub-01_T1w` both give `sub01`: one patient.
+    `sub-01_acq-cerv_run-2_T2w` and `sub-01_T1w` both give `01`: one patient. `C_01`
+    and `T_01` are two, a control and a tumour as likely as two regions of one.
     """
-    bare = _RUN.sub("", stem)
+    tokens = tokens_of(_RUN.sub("", stem))
+    is_numbered = len(tokens) > 1 and tokens[1].isdecimal()
+    front = tokens[:1] if is_numbered and _may_be_group(tokens[0]) else []
     exact, beginnings = _tables()
     left = [
         token
-        for token in tokens_of(bare)
+        for token in tokens[len(front) :]
         if token not in exact
         and token not in _LETTERS
         and token
         not in {"w", "wi", "tse", "fse", "mri", "mr", "nii", "iso", "2d", "3d"}
         and not any(token.startswith(start) for start, _ in beginnings)
     ]
-    return "".join(left)
+    return "-".join([*front, *left])
+
+
+def _may_be_group(token: str) -> bool:
+    """Whether a word before a number may be part of it, as the C of `C_01`."""
+    exact, _ = _tables()
+    regions = {Topic.CERVICAL, Topic.THORACIC, Topic.LUMBAR, Topic.SPINE, Topic.AXIAL}
+    return token in _LETTERS or (len(token) < 4 and exact.get(token, set()) <= regions)

@@ -1,3 +1,4 @@
+import os
 import re
 import zipfile
 
@@ -266,6 +267,40 @@ class TestPatients:
         assert flag.needs_review
         assert "smith" not in flag.message
 
+    def test_names_tell_patients_apart_where_nobody_has_an_id(self, tmp_path):
+        for number, name in enumerate(("CANARY^A", "CANARY^B"), start=1):
+            tags = {"StudyInstanceUID": "1.2.3", "PatientID": "", "PatientName": name}
+            self.save(tmp_path / f"p{number}", number, **tags)
+
+        assert [flags for _, flags in flags_of(tmp_path)] == [["patients_split"]] * 2
+        assert "CANARY" not in str([s.dicom for s in find_studies([tmp_path])])
+
+    def test_a_case_of_several_patients_is_flagged(self, tmp_path):
+        for number in (1, 2):
+            self.save(tmp_path / f"d{number}", number, PatientID=f"CANARY-{number}")
+        table = tmp_path / "cases.csv"
+        table.write_text("case,t2w\np,d1\np,d2\n")
+
+        (source,) = find_studies([table])
+
+        (flag,) = source.flags
+        assert (flag.code, flag.needs_review) == ("patients_mixed", True)
+        assert "CANARY" not in flag.message
+
+    def test_folders_of_patients_below_a_session_are_studies(self, tmp_path):
+        for patient in ("p1", "p2"):
+            cases.write_nifti(tmp_path / "ses-1" / patient / "T2w.nii")
+
+        assert names(tmp_path) == ["ses-1__p1", "ses-1__p2"]
+
+    def test_folders_of_patients_below_a_subject_are_flagged(self, tmp_path):
+        for patient in ("p1", "p2"):
+            cases.write_nifti(tmp_path / "sub-ms" / patient / "T2w.nii")
+        for station in ("cervical", "thoracic"):
+            cases.write_nifti(tmp_path / "sub-02" / station / "T2w.nii")
+
+        assert flags_of(tmp_path) == [("sub-02", []), ("sub-ms", ["patients_mixed"])]
+
     def test_one_patient_however_written_is_one(self, tmp_path):
         for number, patient in enumerate((None, "p7", "P7 "), start=1):
             tags = {"StudyInstanceUID": "1.2.3", "PatientID": patient}
@@ -325,6 +360,72 @@ class TestInputs:
 
         assert len(found) == 1
         assert len(load_study(found[0])) == 2
+
+
+class TestUnreadable:
+    """What cannot be read is a study with its problem, or a flag; never nothing."""
+
+    def test_patients_of_whom_nothing_can_be_read(self, tmp_path):
+        cases.write_nifti(tmp_path / "p1" / "T2w.nii")
+        (tmp_path / "p2.zip").write_bytes(b"PK\3\4 damaged")
+        (tmp_path / "p3" / "a").mkdir(parents=True)
+        (tmp_path / "p3" / "a" / "1.dcm").write_bytes(b"cut off")
+        (tmp_path / "p3" / "a" / "2.dcm").write_bytes(b"cut off")
+
+        found = {source.name: source.problem for source in find_studies([tmp_path])}
+
+        assert list(found) == ["p1", "p2", "p3__a"]
+        assert found["p1"] is None
+        assert "p2.zip" in found["p2"].message
+        assert "1.dcm" in found["p3__a"].message
+
+    def test_faults_in_a_study_s_folder_are_its_own(self, tmp_path):
+        cases.save(cases.dicom_series()[:2], tmp_path / "p")
+        (tmp_path / "p" / "below").mkdir()
+        (tmp_path / "p" / "below" / "1.dcm").write_bytes(b"cut off")
+
+        assert flags_of(tmp_path) == [("p", ["files_unreadable"])]
+
+    @pytest.mark.parametrize("content", [b"", bytes(100), bytes(4000)])
+    def test_an_empty_slice_without_suffix_is_flagged(self, tmp_path, content):
+        cases.save(cases.dicom_series()[:3], tmp_path / "p", "IM{}")
+        (tmp_path / "p" / "IM2").write_bytes(content)
+
+        assert flags_of(tmp_path) == [("p", ["files_unreadable"])]
+
+    def test_empty_files_elsewhere_are_nothing(self, tmp_path):
+        cases.write_nifti(tmp_path / "p" / "T2w.nii")
+        (tmp_path / "p" / "done").touch()
+
+        assert flags_of(tmp_path) == [("p", [])]
+
+    def test_a_pipe_is_not_waited_for(self, tmp_path):
+        cases.write_nifti(tmp_path / "p" / "T2w.nii")
+        os.mkfifo(tmp_path / "p" / "pipe")
+
+        assert names(tmp_path) == ["p"]
+
+    @pytest.mark.skipif(os.getuid() == 0, reason="root reads every folder")
+    def test_a_closed_folder_is_a_study_with_a_problem(self, tmp_path):
+        cases.write_nifti(tmp_path / "p1" / "T2w.nii")
+        (tmp_path / "p2").mkdir(mode=0)
+
+        problem = find_studies([tmp_path])[1].problem
+
+        assert "p2: cannot be read" in problem.message
+
+
+class TestBids:
+    @pytest.mark.parametrize(
+        "name", ["sub-01_T2w", "sub-01_ses-2_T2w", "sub-sub01_acq-sag_run-1_T2w"]
+    )
+    def test_its_images_are_read(self, tmp_path, name):
+        cases.write_nifti(tmp_path / "sub-01" / "anat" / f"{name}.nii.gz")
+
+        (source,) = find_studies([tmp_path])
+
+        assert source.name == "sub-01"
+        assert len(load_study(source)) == 1
 
 
 class TestFingerprint:

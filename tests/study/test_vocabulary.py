@@ -82,6 +82,12 @@ class TestFileNames:
             ("p7_cervical_t2", "p7_lumbar_t2", True),
             ("case1", "case2", False),
             ("errsm_11_t2", "errsm_18_t2", False),
+            ("C_01_T2w", "T_01_T2w", False),
+            ("1_11_cervical_T2w", "11_1_lumbar_T2w", False),
+            ("part_07_T2w", "part_08_T2w", False),
+            ("rec_smith_cervical", "rec_jones_lumbar", False),
+            ("sub-01_T2w", "sub-01_ses-2_acq-sag_T2w", False),
+            ("p7_part_1_t2", "p7_part_2_t2", True),
         ],
     )
     def test_patients_are_told_apart(self, one, two, same):
