@@ -23,12 +23,11 @@ from spinaldx.errors import (
 )
 from spinaldx.files import atomic_writer, json_bytes
 from spinaldx.models.bundle import Bundle, load_bundle, verify_bundle
-from spinaldx.models.bundle_store import known_bundles, load_known
+from spinaldx.models.bundle_store import KnownBundle, known_bundles, load_known
 from spinaldx.models.hub import check_name_is_free, check_staged, is_intact
 from spinaldx.models.manifest import (
     MANIFEST_NAME,
     ArchiveSource,
-    HubSource,
     Manifest,
     ManifestEntry,
     PackageSource,
@@ -105,21 +104,33 @@ def import_bundle(
         _check_layout(
             archive, _layout(name, entry, archive.filelist[0].file_size), file
         )
-        known = known_bundles(store).get(name)
-        is_same = known is not None and known.entry.files == entry.files
-        if known is not None and is_same and is_intact(known):
-            return load_known(known)
-        if not is_same:
-            source = entry.source if isinstance(entry.source, HubSource) else None
-            check_name_is_free(name, store, source)
-        is_pinned = known is not None and is_same and known.is_shipped
-        with locked_store(store, on_wait), staging_folder(store) as staged:
-            for key in entry.files:
-                with archive.open(f"{name}/{key}") as member:
-                    _copy(member, staged / key)
-            check_staged(name, entry, staged)
-            place_bundle(store, name, staged, None if is_pinned else entry)
+        with locked_store(store, on_wait):
+            known = known_bundles(store).get(name)
+            is_same = known is not None and known.entry.files == entry.files
+            if known is not None and is_same and is_intact(known):
+                return load_known(known)
+            pin = _pin(name, entry, store, known if is_same else None)
+            with staging_folder(store) as staged:
+                for key in entry.files:
+                    with archive.open(f"{name}/{key}") as member:
+                        _copy(member, staged / key)
+                check_staged(name, entry, staged)
+                place_bundle(store, name, staged, pin)
     return load_bundle(store / name)
+
+
+def _pin(
+    name: str, entry: ManifestEntry, store: Path, same: KnownBundle | None
+) -> ManifestEntry | None:
+    """Say what a bundle from an archive is pinned as; None keeps the program's pin.
+
+    Nobody has asked the hub whether these bytes are the commit's that the archive
+    names, so it is a bundle from a file, and takes no other's place.
+    """
+    if same is not None:
+        return None if same.is_shipped else same.entry
+    check_name_is_free(name, store, None)
+    return replace(entry, source=ArchiveSource())
 
 
 @contextlib.contextmanager

@@ -14,8 +14,10 @@ from hub_faults import files_of, flip, leftovers
 from spinaldx.errors import ChecksumError, IncompatibleWeightsError, WeightsError
 from spinaldx.files import sha256_of
 from spinaldx.models import archive
-from spinaldx.models.bundle_store import describe_bundle
-from spinaldx.models.manifest import ArchiveSource
+from spinaldx.models.bundle_store import describe_bundle, known_bundles
+from spinaldx.models.hub import find_known
+from spinaldx.models.manifest import ArchiveSource, HubSource
+from spinaldx.models.user_store import locked_store, place_bundle, staging_folder
 
 WEIGHTS = "tiny/segmentation.safetensors"
 
@@ -101,6 +103,50 @@ def test_another_bundle_of_that_name_is_not_replaced(carried, store, tmp_path):
 
     with pytest.raises(IncompatibleWeightsError, match="already here"):
         archive.import_bundle(rebuilt(tmp_path / "other.zip", found), store)
+
+
+HUB = HubSource("lab/tiny", "a" * 40)
+
+
+def claiming(file, target, *, card=None):
+    """Let an archive say that it is a commit of a repository."""
+    found = members(file)
+    manifest = json.loads(found[0][1])
+    manifest["bundles"]["tiny"]["source"] = {
+        "kind": "hub", "repo_id": HUB.repo_id, "commit": HUB.commit
+    }  # fmt: skip
+    if card is not None:
+        pins = {"sha256": sha256(card).hexdigest(), "size": len(card)}
+        manifest["bundles"]["tiny"]["files"]["README.md"] = pins
+        found[1] = (plain("tiny/README.md"), card)
+    found[0] = (plain(found[0][0].filename), json.dumps(manifest).encode())
+    return rebuilt(target, found)
+
+
+def test_an_archive_s_claim_to_be_a_commit_is_not_believed(carried, store, tmp_path):
+    archive.import_bundle(claiming(carried, tmp_path / "claims.zip"), store)
+
+    assert known_bundles(store)["tiny"].entry.source == ArchiveSource()
+    assert find_known(f"{HUB.repo_id}@{HUB.commit}", store) is None
+
+
+def test_a_pinned_bundle_is_not_replaced_by_an_archive(
+    carried, store, tiny_bundle, tmp_path
+):
+    entry = describe_bundle(tiny_bundle, HUB)
+    with locked_store(store), staging_folder(store) as staged:
+        for path in tiny_bundle.folder.iterdir():
+            shutil.copyfile(path, staged / path.name)
+        place_bundle(store, "tiny", staged, entry)
+    altered = claiming(carried, tmp_path / "altered.zip", card=b"# altered\n")
+
+    with pytest.raises(IncompatibleWeightsError, match="already here"):
+        archive.import_bundle(altered, store)
+    # The same bytes mend it, and it stays what it was pinned as.
+    (store / WEIGHTS).write_bytes(b"damaged")
+    archive.import_bundle(carried, store)
+    assert known_bundles(store)["tiny"].entry == entry
+    assert archive.import_bundle(carried, store).name == "tiny"
 
 
 # Hostile archives: what is done to the members of a good one.
