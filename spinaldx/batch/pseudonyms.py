@@ -3,6 +3,7 @@
 import csv
 import io
 import itertools
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePath, PurePosixPath
@@ -10,13 +11,13 @@ from pathlib import Path, PurePath, PurePosixPath
 from spinaldx.errors import OutputError, SpinalDxError, UsageError
 from spinaldx.files import safe_name, write_bytes
 from spinaldx.records import QualityFlag, Volume
-from spinaldx.report.table import study_folders
+from spinaldx.report.table import studies_lock, study_folders
 from spinaldx.study import StudySource
 from spinaldx.study.nifti import stem_of
 
 _HEADER = ["pseudonym", "study"]
 
-# Shorter parts of names are words of ordinary sentences.
+# Shorter names are hidden as whole words alone: they are parts of ordinary ones.
 _SHORTEST_NAME = 3
 
 
@@ -63,17 +64,44 @@ def check_unmixed(out: Path, hidden: Mapping[str, str] | None) -> None:
             hint = "Add --pseudonyms, or choose another output folder."
             raise UsageError(message, hint=hint)
         return
-    if {folder.name for folder in study_folders(out)} - set(hidden.values()):
+    names = {folder.name for folder in study_folders(out)}
+    if names - set(hidden.values()):
         message = f"{out} holds results under names that are not hidden."
         raise UsageError(message, hint="Choose another output folder.")
+    if names and not (key := key_file(out)).exists():
+        # The same pseudonyms would be given to other patients.
+        message = f"{out} holds results under pseudonyms, and their key {key} is gone."
+        hint = "Put the key back, or choose another output folder."
+        raise UsageError(message, hint=hint)
 
 
 def save(out: Path, known: Mapping[str, str]) -> None:
-    """Write the key file; its owner alone may read it.
+    """Add pseudonyms to the key file; its owner alone may read it.
+
+    Args:
+        out: Folder of the results.
+        known: As `assign` gave them.
 
     Raises:
+        UsageError: If another run has given one of them to another study meanwhile.
         OutputError: If it cannot be written.
     """
+    with studies_lock(out):
+        _write(out, _joined(out, known))
+
+
+def _joined(out: Path, known: Mapping[str, str]) -> Mapping[str, str]:
+    stored = _read(key_file(out))
+    owners = {pseudonym: name for name, pseudonym in stored.items()}
+    for name, pseudonym in known.items():
+        is_same = stored.get(name, pseudonym) == pseudonym
+        if not is_same or owners.get(pseudonym, name) != name:
+            message = f"Another run into {out} has given pseudonyms meanwhile."
+            raise UsageError(message, hint="Run the same command again.")
+    return {**stored, **known}
+
+
+def _write(out: Path, known: Mapping[str, str]) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_HEADER)
@@ -117,11 +145,19 @@ def _hide_in_flag(flag: QualityFlag, words: Sequence[str]) -> QualityFlag:
     return replace(flag, message=_hide(flag.message, words))
 
 
-def hide_in_error(error: Exception, source: StudySource) -> Exception:
-    """Blank the names of a study's files and folders in an error's message."""
+def hide_in_error(
+    error: Exception, source: StudySource, others: Iterable[str] = ()
+) -> Exception:
+    """Blank the names of a study's files and folders in an error's message.
+
+    Args:
+        error: Of other kinds than ours the message is never shown.
+        source: The study.
+        others: Further texts that may name the patient: masks, asked for series.
+    """
     if not isinstance(error, SpinalDxError):
         return error
-    words = _words(source)
+    words = _longest_first({*_words(source), *others})
     hidden = type(error)(_hide(error.message, words), hint=_hide(error.hint, words))
     return hidden.with_traceback(error.__traceback__)
 
@@ -136,11 +172,19 @@ def _words(source: StudySource) -> list[str]:
         # Series are named by the stem, and messages may cut that at its dots.
         stem = stem_of(path.name)
         words |= {str(path), str(path.parent), path.name, stem, *stem.split(".")}
+    words |= {row.series for row in source.rows}
     words |= {safe_name(word) for word in words}
-    return sorted((w for w in words if len(w) >= _SHORTEST_NAME), key=lambda w: -len(w))
+    return _longest_first(words)
+
+
+def _longest_first(words: Iterable[str]) -> list[str]:
+    return sorted({word for word in words if word}, key=lambda word: (-len(word), word))
 
 
 def _hide(text: str, words: Sequence[str]) -> str:
     for word in words:
-        text = text.replace(word, "...")
+        if len(word) >= _SHORTEST_NAME:
+            text = text.replace(word, "...")
+        elif len(word) > 1 and not word.isdecimal():
+            text = re.sub(rf"(?<!\w){re.escape(word)}(?!\w)", "...", text)
     return text

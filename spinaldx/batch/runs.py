@@ -6,7 +6,7 @@ Times and places live here alone, so that results have the same bytes on every r
 import datetime
 import platform
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -76,8 +76,16 @@ class RunFile:
             "options": self._options_record(),
             "counts": outcome.counts if outcome else {},
             "studies": [_study(item) for item in outcome.studies] if outcome else [],
-            "warnings": list(outcome.warnings) if outcome else [],
+            "warnings": self._warnings(outcome.warnings if outcome else ()),
         }
+
+    def _warnings(self, warnings: Sequence[str]) -> list[str]:
+        # They name files and folders.
+        if warnings and self.settings.pseudonyms:
+            return [
+                f"{len(warnings)} warnings, shown when it ran; they may name people."
+            ]
+        return list(warnings)
 
     def _networks_record(self) -> dict[str, Any]:
         networks = self.networks

@@ -2,6 +2,7 @@
 
 import importlib
 import logging
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,9 +11,11 @@ from spinaldx.batch.folders import replaced_folder
 from spinaldx.batch.outcome import Outcome, StudyOutcome
 from spinaldx.batch.planning import PlannedStudy
 from spinaldx.batch.pseudonyms import hide_in_error
+from spinaldx.batch.resume import may_be_masks
 from spinaldx.batch.settings import BatchSettings
 from spinaldx.errors import OutputError, SpinalDxError
 from spinaldx.records import CaseResult
+from spinaldx.study.nifti import stem_of
 
 _log = logging.getLogger(__name__)
 
@@ -76,10 +79,10 @@ def _write_failure(
     computed: ComputedStudy, error: Exception, settings: BatchSettings
 ) -> StudyOutcome:
     name = computed.study.name
-    # The only place where a foreign message appears: it may quote the input.
-    _log.debug("%s failed", name, exc_info=error)
     if settings.pseudonyms:
-        error = hide_in_error(error, computed.study.source)
+        others = {settings.series, *_mask_names(settings.masks, name)}
+        error = hide_in_error(error, computed.study.source, others)
+    _log_failure(name, error, settings)
     with replaced_folder(settings.out / name) as writing:
         report.write_failure(
             name,
@@ -93,5 +96,21 @@ def _write_failure(
     else:
         code = 1
         message = f"Internal error, {type(error).__name__}: a bug in spinaldx."
-        hint = "Run it again with --retry-failed -vv and report what it says."
+        hint = "Run it again with --retry-failed -vv and report what it says, without names."
     return StudyOutcome(name, Outcome.FAILED, code, message, hint)
+
+
+def _mask_names(masks: Path | None, study: str) -> set[str]:
+    if masks is None or not (masks / study).is_dir():
+        return set()
+    names = {path.name for path in may_be_masks(masks / study)}
+    return names | {stem_of(name) for name in names}
+
+
+def _log_failure(name: str, error: Exception, settings: BatchSettings) -> None:
+    if settings.pseudonyms and not isinstance(error, SpinalDxError):
+        # A foreign message may quote the input, names and all; its place does not.
+        place = "".join(traceback.format_tb(error.__traceback__))
+        _log.debug("%s failed\n%s%s", name, place, type(error).__name__)
+    else:
+        _log.debug("%s failed", name, exc_info=error)

@@ -8,6 +8,9 @@ from phantoms import spine_phantom
 
 from spinaldx import batch
 from spinaldx.batch import Shard, pseudonyms
+from spinaldx.batch.planning import PlannedStudy
+from spinaldx.batch.writing import ComputedStudy
+from spinaldx.batch.writing import write_study as write_study_folder
 from spinaldx.errors import OutputError, UnreadableFileError, UsageError
 from spinaldx.records import QualityFlag
 from spinaldx.study import CaseRow, ImageFile, StudySource
@@ -71,6 +74,41 @@ class TestRun:
             "study-0002": "failed_before",
             "study-0003": "complete",
         }
+
+    @pytest.mark.usefixtures("opened")
+    def test_two_plans_at_once_do_not_share_pseudonyms(self, studies, out):
+        settings = settings_for(out, pseudonyms=True)
+        first, second = (batch.plan([one], settings) for one in studies[:2])
+        batch.run(first, settings)
+
+        with pytest.raises(UsageError, match="given pseudonyms meanwhile") as raised:
+            batch.run(second, settings)
+        assert "again" in raised.value.hint
+        batch.run(batch.plan(studies[1:2], settings), settings)
+        with pseudonyms.key_file(out).open(newline="") as stream:
+            rows = list(csv.reader(stream))[1:]
+        assert rows == [["study-0001", "ada"], ["study-0002", "bob"]]
+
+    def test_without_their_key_pseudonyms_are_nobody_s(self, run, studies, out):
+        run(studies[1:2], pseudonyms=True)
+        pseudonyms.key_file(out).unlink()
+
+        with pytest.raises(UsageError, match=r"their key .* is gone"):
+            run(studies[:1], pseudonyms=True)
+
+    def test_masks_and_asked_for_series_name_nobody(self, run, studies, tmp_path, out):
+        masks = tmp_path / "masks"
+        (masks / "Meier_Otto").mkdir(parents=True)
+        (masks / "study-0001").mkdir()
+        (masks / "study-0001" / "Otto Meier.nii.gz").touch()
+        (masks / "Wagner.nii.gz").touch()
+
+        run(studies[:1], pseudonyms=True, masks=masks)
+        run(studies[2:], pseudonyms=True, masks=masks, series="Schulz*")
+
+        text = every_text(out)
+        assert "may name people" in text
+        assert not [name for name in ("Meier", "Wagner", "Schulz") if name in text]
 
     def test_shards_agree_on_the_names(self, run, studies):
         second = run(studies, pseudonyms=True, shard=Shard(2, 2))
@@ -146,6 +184,30 @@ def test_errors_keep_their_kind(tmp_path):
     assert type(hidden) is UnreadableFileError
     assert hidden.message == "...: ... in ... is damaged."
     assert hidden.hint == "See ...."
+
+
+def test_short_names_are_hidden_as_whole_words():
+    source = StudySource("Li", rows=(CaseRow("Li", series="Meier*"),))
+    error = UnreadableFileError("Li: 2 Lights, no series matches 'Meier*', c 1 of Li.")
+
+    hidden = pseudonyms.hide_in_error(error, source, ["Wu_2.nii"])
+
+    assert hidden.message == "...: 2 Lights, no series matches '...', c 1 of ...."
+
+
+@pytest.mark.parametrize("kind", [UnreadableFileError, KeyError])
+def test_logs_name_nobody(kind, tmp_path, out, caplog):
+    settings = settings_for(out, pseudonyms=True)
+    source = StudySource("Meier")
+    computed = ComputedStudy(
+        PlannedStudy("study-0001", source), "key", kind("Meier"), 0.0
+    )
+
+    with caplog.at_level("DEBUG"):
+        write_study_folder(computed, settings)
+
+    assert "study-0001 failed" in caplog.text
+    assert "Meier" not in caplog.text + every_text(out)
 
 
 def test_foreign_errors_have_no_message_to_hide(tmp_path):
