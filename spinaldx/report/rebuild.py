@@ -20,7 +20,8 @@ from spinaldx.report.pictures import FigureFormat, write_figures, write_pictures
 from spinaldx.report.prediction_json import FAILED, parse_case
 from spinaldx.report.results import LESION_MASK, REPORT_PDF, T2W
 from spinaldx.report.table import read_record, study_folders
-from spinaldx.study import ImageFile, StudySource, find_studies
+from spinaldx.study import ImageFile, StudySource, find_studies, scan_study
+from spinaldx.study.dicom_volume import slices_sha256
 from spinaldx.study.nifti import read_image
 
 RUNS = "runs"
@@ -157,11 +158,28 @@ class SourceImages:
                     return volume
         return None
 
-    def patient_header(self, study: str) -> PatientHeader:
-        """Return the tags of a study's DICOM files; nothing when it has none."""
+    def patient_header(self, study: str, case: StoredCase) -> PatientHeader:
+        """Return the tags of a study's DICOM files; nothing when they are not there.
+
+        The name narrows the search; the bytes of every series decide, for folders
+        are used again and runs into one folder may have other inputs: tags of
+        another patient must not stand above a result.
+        """
+        wanted = {
+            series.source_sha256
+            for series in case.series
+            if series.source_format == "dicom"
+        }
         for source in self._studies:
-            if source.name == study and source.dicom:
-                return read_patient_header(source.source_files)
+            if source.name == study and source.dicom and source.problem is None:
+                found = {
+                    slices_sha256(candidate.slices): candidate.slices[0].file
+                    for candidate in scan_study(source).candidates
+                    if candidate.slices
+                }
+                if wanted and wanted <= found.keys():
+                    first = case.series[0].source_sha256
+                    return read_patient_header([found.get(first) or found[min(wanted)]])
         return ()
 
 
@@ -240,7 +258,7 @@ def _rebuild(
     header: PatientHeader = ()
     lacks: tuple[str, ...] = ()
     if options.patient_header:
-        header, lacks = _header(name, images)
+        header, lacks = _header(name, case.stored, images)
     pictures = CasePictures(case)
     write_pictures(pictures, folder)
     if options.figures is not None:
@@ -249,11 +267,16 @@ def _rebuild(
     return RebuildOutcome(name, is_rebuilt=True, lacks=lacks)
 
 
-def _header(study: str, images: SourceImages) -> tuple[PatientHeader, tuple[str, ...]]:
+def _header(
+    study: str, case: StoredCase, images: SourceImages
+) -> tuple[PatientHeader, tuple[str, ...]]:
     try:
-        header = images.patient_header(study)
+        header = images.patient_header(study, case)
     except StudyError as error:
         return (), (error.message,)
     if header:
         return header, ()
-    return (), ("Its DICOM files were not found, so there are no patient tags.",)
+    text = (
+        "The DICOM files it was made from were not found, so there are no patient tags."
+    )
+    return (), (text,)

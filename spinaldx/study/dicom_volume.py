@@ -89,6 +89,21 @@ def read_voxels(
     return voxels, digest.hexdigest(), flags
 
 
+def slices_sha256(slices: Sequence[DicomSlice]) -> str:
+    """Return the hash that `read_voxels` gives, without decoding anything.
+
+    Raises:
+        UnreadableFileError: If a file cannot be read.
+    """
+    digest = hashlib.sha256()
+    opened: ImageFile | None = None
+    for item in slices:
+        if item.file != opened:
+            digest.update(hashlib.sha256(read_bytes(item.file)).digest())
+            opened = item.file
+    return digest.hexdigest()
+
+
 _SCALE_FLAG = QualityFlag(
     "rescale_varies",
     "Slices have different intensity scales; each was applied.",

@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import logging
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -338,3 +339,17 @@ class TestHeaderOfARebuiltReport:
 
         assert outcome.is_rebuilt
         assert outcome.lacks == ("0.dcm: its patient tags cannot be read.",)
+
+    def test_tags_of_the_next_patient_in_the_folder_are_not_printed(
+        self, tmp_path, series
+    ):
+        write_with(series, tmp_path / "in" / "a", {"PatientName": "SMITH^ANNA"}, 8)
+        write_results(tmp_path / "in", tmp_path / "out")
+        shutil.rmtree(tmp_path / "in" / "a")
+        write_with(series, tmp_path / "in" / "a", {"PatientName": "JONES^BOB"}, 9)
+        options = RebuildOptions(inputs=(tmp_path / "in",), patient_header=True)
+        (outcome,) = rebuild_reports(tmp_path / "out", options)
+
+        report = (tmp_path / "out" / "a" / "report.pdf").read_bytes()
+        assert "no patient tags" in outcome.lacks[0]
+        assert "JONES" not in pdf_text(report)
