@@ -347,7 +347,9 @@ class TestHeaderOfARebuiltReport:
         write_results(tmp_path / "in", tmp_path / "out")
         shutil.rmtree(tmp_path / "in" / "a")
         write_with(series, tmp_path / "in" / "a", {"PatientName": "JONES^BOB"}, 9)
-        options = RebuildOptions(inputs=(tmp_path / "in",), patient_header=True)
+        options = RebuildOptions(
+            studies=("a",), inputs=(tmp_path / "in",), patient_header=True
+        )
         (outcome,) = rebuild_reports(tmp_path / "out", options)
 
         report = (tmp_path / "out" / "a" / "report.pdf").read_bytes()
