@@ -1,20 +1,23 @@
 """Figures that show numbers: probabilities, decisions, slice scores, ranges."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from spinaldx.grid import anatomical_axes
 from spinaldx.records import (
     Diagnosis,
     Disease,
     SliceScore,
     StageResult,
+    Volume,
     stages_on_path,
 )
 from spinaldx.report import wording
 from spinaldx.report.case import StoredCase
-from spinaldx.report.fonts import printable, shorten
+from spinaldx.report.fonts import printable, shorten, text_width
 from spinaldx.report.painter import (
     BLUE,
     GREY,
@@ -31,6 +34,9 @@ from spinaldx.report.reference import Measure, measures
 
 _LABEL_WIDTH = 92.0
 _VALUE_WIDTH = 30.0
+
+# Logits nearer to 0 than this are all rounding.
+_UNTOLD = 1e-3
 
 
 def draw_probabilities(painter: Painter, box: Box, case: StoredCase) -> None:
@@ -103,7 +109,42 @@ def draw_slice_scores(painter: Painter, box: Box, case: StoredCase) -> None:
     for place, stage in enumerate(stages):
         cell = Box(box.x + place * (width + gap), box.y, width, box.height)
         ink = INK if stage in way else GREY
-        _draw_scores(painter, cell, stage, case.prediction.slice_scores, ink)
+        _draw_scores(painter, cell, stage, _in_order(case), ink)
+
+
+def _in_order(case: StoredCase) -> list[SliceScore]:
+    """Order slices as the pictures do: from the patient's right to left."""
+    left = list(case.prediction.slice_scores)
+    scores: list[SliceScore] = []
+    for series in case.series:
+        nothing = np.broadcast_to(np.float32(0), series.shape)
+        _, flips = anatomical_axes(Volume(nothing, series.affine_ras, series.name))
+        own = [score for score in left if score.series == series.name]
+        scores += sorted(own, key=lambda score: score.slice_index, reverse=flips[0])
+    return scores + [score for score in left if score not in scores]
+
+
+def _cut_off_of_means(stage: StageResult, mean: float) -> float | None:
+    """Return the cut-off on the scale of slices: temperatures apply to their mean.
+
+    Args:
+        stage: Its cut-off is that of the calibrated score.
+        mean: Of the slices' scores, from which the temperature follows.
+
+    Returns:
+        None where the mean is too near to 0.5 to tell the temperature.
+    """
+    if stage.cut_off == 0.5:
+        return stage.cut_off
+    calibrated, raw = (_logit(value) for value in (stage.positive_probability, mean))
+    if abs(calibrated) < _UNTOLD:
+        return None
+    return 1.0 / (1.0 + math.exp(-raw / calibrated * _logit(stage.cut_off)))
+
+
+def _logit(probability: float) -> float:
+    inside = min(max(probability, 1e-6), 1.0 - 1e-6)
+    return math.log(inside / (1.0 - inside))
 
 
 def _draw_scores(
@@ -121,25 +162,29 @@ def _draw_scores(
     for value in (0.0, 0.5, 1.0):
         y = area.bottom - value * area.height
         painter.text(area.x - 3, y + 2, f"{value:g}", Style(5.5, GREY, anchor="end"))
-    y = area.bottom - stage.cut_off * area.height
-    painter.segments(
-        np.array([[(area.x, y), (area.right, y)]]), GREY, width=0.5, dashed=True
-    )
     values = [score.positive[stage.task] for score in scores]
     mean = sum(values) / len(values)
+    if (cut_off := _cut_off_of_means(stage, mean)) is not None:
+        y = area.bottom - cut_off * area.height
+        painter.segments(
+            np.array([[(area.x, y), (area.right, y)]]), GREY, width=0.5, dashed=True
+        )
     y = area.bottom - mean * area.height
     line(painter, (area.x, y), (area.right, y), BLUE if ink == INK else GREY, 1.0)
     step = area.width / len(values)
     for place, value in enumerate(values):
         x = area.x + (place + 0.5) * step
         painter.dot(x, area.bottom - value * area.height, min(2.2, 0.4 * step), ink)
-    _draw_series_names(painter, area, [score.series for score in scores])
+    _draw_series_names(painter, area, scores)
     text = f"mean {mean:.3f} of {len(values)}, study {stage.positive_probability:.3f}"
     painter.text(area.x, area.bottom + 18, text, Style(6, ink))
 
 
-def _draw_series_names(painter: Painter, area: Box, names: list[str]) -> None:
-    """Name the runs of slices of one series below an axis."""
+def _draw_series_names(
+    painter: Painter, area: Box, scores: Sequence[SliceScore]
+) -> None:
+    """Name the runs of slices of one series below an axis, with their numbers."""
+    names = [score.series for score in scores]
     step = area.width / len(names)
     runs = list(dict.fromkeys(names))
     for name in runs:
@@ -149,8 +194,13 @@ def _draw_series_names(painter: Painter, area: Box, names: list[str]) -> None:
         if first:
             line(painter, (left, area.y), (left, area.bottom), PALE)
         middle = left + count * step / 2
-        label = shorten(printable(name), count * step, 5.5)
+        ends = [scores[at].slice_index + 1 for at in (first, first + count - 1)]
+        numbers = " to ".join(str(end) for end in dict.fromkeys(ends))
+        room = count * step - text_width(f" · {numbers}", 5.5)
+        series = shorten(printable(name), room, 5.5)
+        fits = text_width(series, 5.5) <= room
         style = Style(5.5, GREY, anchor="middle")
+        label = f"{series} · {numbers}" if fits else numbers
         painter.text(middle, area.bottom + 8, label, style)
 
 

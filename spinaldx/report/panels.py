@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from spinaldx.records import Float32Array, Task
 from spinaldx.report import wording
 from spinaldx.report.case import ReportCase
-from spinaldx.report.fonts import printable, shorten
+from spinaldx.report.fonts import printable, shorten, text_width
 from spinaldx.report.painter import (
     BLACK,
     GREY,
@@ -365,5 +365,9 @@ def _draw_label(
 ) -> None:
     label = f"{name.source_index + 1}"
     if len(pictures.stacks) > 1:
-        label = f"{printable(name.series)} · {label}"
-    painter.text(box.x, box.y + 6, shorten(label, box.width, 5.5), Style(5.5))
+        # The number is never cut: `…9` could be the slice 9, 89 or 109.
+        number = f" · {label}"
+        room = box.width - text_width(number, 5.5)
+        series = shorten(printable(name.series), room, 5.5)
+        label = f"{series}{number}" if text_width(series, 5.5) <= room else label
+    painter.text(box.x, box.y + 6, label, Style(5.5))
