@@ -24,6 +24,12 @@ _WRITING = ".writing-"
 _FORMER = ".former-"
 _END = r"(-[0-9a-f]{8})?"
 
+# What a run or `report` writes into a study's folder, now or in earlier versions.
+_OURS = re.compile(
+    r"(prediction|failure)\.json|report\.pdf|figures/.*"
+    r"|[^/]+/(lesion_mask|lesion_probability|t2w|heatmap[a-z_]*)\.nii\.gz"
+)
+
 # Each failure means that another process has put its result there meanwhile.
 _MOST_TRIES = 100
 
@@ -50,6 +56,7 @@ def replaced_folder(final: Path) -> Iterator[Path]:
     try:
         with holding(writing):
             yield writing
+            _carry_over(final, writing)
             _sync_tree(writing)
             _put(writing, final, former)
         _sync(final.parent)
@@ -59,6 +66,17 @@ def replaced_folder(final: Path) -> Iterator[Path]:
         raise OutputError(message, hint=hint) from error
     finally:
         _clear(writing, former, final)
+
+
+def _carry_over(former: Path, writing: Path) -> None:
+    """Take along what the program did not write: notes, or masks saved beside ours."""
+    for path in sorted(former.rglob("*")):
+        below = path.relative_to(former)
+        target = writing / below
+        is_ours = _OURS.fullmatch(below.as_posix()) or target.exists()
+        if path.is_file() and not is_ours:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, target)
 
 
 def _put(writing: Path, final: Path, former: Path) -> None:

@@ -13,7 +13,7 @@ from spinaldx.batch.settings import BatchSettings
 from spinaldx.errors import OutputError, UnreadableFileError, UsageError
 from spinaldx.files import sha256_of
 from spinaldx.models import Networks
-from spinaldx.records import Provenance
+from spinaldx.records import MaskOrigin, Provenance
 from spinaldx.report.case import StoredCase
 from spinaldx.report.prediction_json import parse_case
 from spinaldx.report.table import PREDICTION_JSON, read_record, study_folders
@@ -38,6 +38,7 @@ class Stored:
         is_whole: Whether the files that the settings ask for are there.
         provenance: How it was made; None for a failed study.
         mask_sha256: Hash of each mask as it was written, by series.
+        corrected: Series whose masks a person had drawn or corrected.
     """
 
     outcome: StudyOutcome
@@ -45,6 +46,7 @@ class Stored:
     is_whole: bool
     provenance: Provenance | None
     mask_sha256: Mapping[str, str] = field(default_factory=dict)
+    corrected: frozenset[str] = frozenset()
 
 
 def read_stored(folder: Path, *, report: bool) -> Stored | None:
@@ -76,6 +78,11 @@ def read_stored(folder: Path, *, report: bool) -> Stored | None:
         is_whole=_is_whole(folder, case, report=report),
         provenance=case.provenance,
         mask_sha256={series.name: series.mask_sha256 for series in case.series},
+        corrected=frozenset(
+            series.name
+            for series in case.series
+            if series.mask_origin is MaskOrigin.PERSON
+        ),
     )
 
 
@@ -194,7 +201,9 @@ def keep_as_is(
 
 
 def keep_edits(stored: Stored, settings: BatchSettings) -> StudyOutcome | None:
-    """Return why a study is left as it is: a mask edited in place would be lost.
+    """Return why a study is left as it is: a person's work would be lost.
+
+    That is a mask edited in place, or one that an earlier run was given by --masks.
 
     Returns:
         A failure that changes no file; None where nothing was edited, or edits are
@@ -206,6 +215,15 @@ def keep_edits(stored: Stored, settings: BatchSettings) -> StudyOutcome | None:
 
     name = stored.outcome.study
     given = mask_hashes(settings.masks, name)
+    if lost := sorted(stored.corrected - given.keys()):
+        return StudyOutcome(
+            study=name,
+            outcome=Outcome.FAILED,
+            exit_code=UsageError.exit_code,
+            message=f"The mask of {lost[0]} is a person's, and this run was given none.",
+            hint="Name the folder of masks with --masks, or give them up with "
+            "--overwrite.",
+        )
     for series, written in stored.mask_sha256.items():
         mask = settings.out / name / series / LESION_MASK
         found = sha256_of(mask) if mask.is_file() else written

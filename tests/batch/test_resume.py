@@ -86,14 +86,15 @@ class TestSecondRun:
         self, run, studies, out, tmp_path
     ):
         run(studies)
-        (out / "ada/stale.txt").write_text("of the former run")
+        (out / "ada/other").mkdir()
+        (out / "ada/other/lesion_mask.nii.gz").write_text("of a former run")
         write_study(tmp_path / "in", "ada", rows=None)
 
         found = run(studies)
 
         assert outcomes(found) == {**KEPT, "ada": "complete"}
         assert found.studies[0].answer == "no_lesion"
-        assert not (out / "ada/stale.txt").exists()
+        assert not (out / "ada/other").exists()
 
     def test_a_mended_input_is_run(self, run, studies, out, tmp_path):
         run(studies)
@@ -153,6 +154,37 @@ class TestSecondRun:
         moved = write_study(tmp_path / "moved", "ada")
 
         assert outcomes(run([moved])) == {"ada": "unchanged"}
+
+
+class TestHandwork:
+    def test_files_that_a_person_put_into_a_result_stay(self, run, studies, out):
+        run(studies[:1], report=True)
+        kept = ["notes.txt", "t2w/lesion_mask_corrected.nii.gz", "mine/a.nii.gz"]
+        for name in kept:
+            (out / "ada" / name).parent.mkdir(exist_ok=True)
+            (out / "ada" / name).write_text("mine")
+        (out / "ada/figures/old.png").write_text("ours")
+
+        assert outcomes(run(studies[:1], overwrite=True)) == {"ada": "complete"}
+        assert all((out / "ada" / name).read_text() == "mine" for name in kept)
+        assert not (out / "ada/figures/old.png").exists()
+
+    def test_a_person_s_mask_is_not_given_up_unasked(self, run, studies, out, tmp_path):
+        given = tmp_path / "masks/ada/t2w.nii.gz"
+        given.parent.mkdir(parents=True)
+        inside = np.zeros((5, 64, 32), np.uint8)
+        nibabel.save(
+            nibabel.Nifti1Image(inside, affine_of(inside.shape, (3.0, 1.0, 1.0))), given
+        )
+        run(studies[:1], masks=tmp_path / "masks")
+        before = (out / "ada/prediction.json").read_bytes()
+
+        (found,) = run(studies[:1]).studies
+        assert (found.outcome, found.exit_code) == (Outcome.FAILED, 2)
+        assert "is a person's" in found.message
+        assert "--masks" in found.hint
+        assert (out / "ada/prediction.json").read_bytes() == before
+        assert outcomes(run(studies[:1], overwrite=True)) == {"ada": "complete"}
 
 
 class TestEditedMasks:
