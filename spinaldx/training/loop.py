@@ -206,6 +206,8 @@ class _Run:
         self.standing = Standing()
         self.plan = plan_steps(settings.steps or 10**9)
         self.meter = _Meter(objective.batch_size * settings.accumulate)
+        # Of the last one; 0 until one was seen.
+        self.validation_s = 0.0
 
     def resume(self) -> None:
         self.plan = self.store.load_plan() or self.plan
@@ -302,15 +304,22 @@ class _Run:
                     self.average[name].copy_(tensor)
 
     def _correct_plan(self, *, first: bool) -> None:
+        """Fit the last step to the time left, at the first time or at later ones."""
+        step = self.standing.step
+        if first == (step == _SETTLING_STEPS + _MEASURED_STEPS):
+            self._fit_plan()
+
+    def _fit_plan(self) -> None:
         """Fit the last step to the time left, unless an earlier run did so here."""
         settings, step = self.settings, self.standing.step
-        if settings.seconds is None or self.plan.is_recorded(step):
-            return
-        if first != (step == _SETTLING_STEPS + _MEASURED_STEPS):
+        progress = self.plan.progress(step)
+        if settings.seconds is None or self.plan.is_recorded(step) or progress >= 1.0:
             return
         if step < _SETTLING_STEPS + _MEASURED_STEPS:
             return
-        left = settings.seconds - self.standing.seconds
+        # Validations take their time too, in a short run most of it.
+        to_come = settings.validations - int(progress * settings.validations)
+        left = settings.seconds - self.meter.seconds() - to_come * self.validation_s
         steps = int(left / self.meter.seconds_per_step())
         plan = self.plan.corrected(step, step + max(steps, 1))
         self.store.save_plan(plan)
@@ -321,6 +330,7 @@ class _Run:
         before, now = (self.plan.progress(at) * count for at in (step - 1, step))
         if int(now) == int(before):
             return
+        began = time.monotonic()
         self.network.eval()
         weights = _copied(self.network.state_dict())
         self.network.load_state_dict(self.average)
@@ -329,6 +339,8 @@ class _Run:
         self.network.load_state_dict(weights)
         self.network.train()
         self._note(figures)
+        self.validation_s = time.monotonic() - began
+        self._fit_plan()
 
     def _note(self, figures: tuple[float, ...]) -> None:
         standing, step = self.standing, self.standing.step

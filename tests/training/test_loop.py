@@ -257,3 +257,53 @@ def test_the_next_batch_is_made_while_the_network_works(tmp_path):
             return super().loss(network, batch)
 
     assert run(tmp_path, Watched(), steps=3).steps == 3
+
+
+class Clocked(Line):
+    """Steps and validations that take their time on a clock of their own."""
+
+    def __init__(self, clock, step_s, validation_s):
+        super().__init__()
+        self.clock, self.step_s, self.validation_s = clock, step_s, validation_s
+        self.validations = 0
+
+    def loss(self, network, batch):
+        self.clock.now += self.step_s
+        return super().loss(network, batch)
+
+    def validate(self, network):
+        self.clock.now += self.validation_s
+        self.validations += 1
+        return super().validate(network)
+
+
+class StillClock:
+    now = 0.0
+
+    def monotonic(self):
+        return self.now
+
+
+@pytest.mark.parametrize(
+    ("seconds", "step_s", "validation_s"),
+    [(195, 0.3, 20), (195, 0.3, 5), (1200, 1, 60)],
+)
+def test_validations_to_come_are_planned_for(
+    tmp_path, monkeypatch, seconds, step_s, validation_s
+):
+    clock = StillClock()
+    monkeypatch.setattr(loop, "time", clock)
+    objective = Clocked(clock, step_s, validation_s)
+    rates = []
+    step = loop._Run._step
+
+    def noted(self, batches):
+        step(self, batches)
+        rates.append(self.optimizer.param_groups[0]["lr"])
+
+    monkeypatch.setattr(loop._Run, "_step", noted)
+    run(tmp_path, objective, seconds=seconds, steps=None, checkpoint_s=120, patience=9)
+
+    assert objective.validations == SETTINGS.validations
+    assert clock.now == pytest.approx(seconds, rel=0.1)
+    assert rates[-1] < 0.03 * max(rates)
