@@ -197,6 +197,20 @@ class TestFlags:
         assert not any(flag.needs_review for flag in flags)
         assert all(flag.message.startswith(text) for flag in flags)
 
+    @pytest.mark.parametrize(("count", "asked"), [(0, []), (2, ["all_marks_left_out"])])
+    def test_where_nothing_was_kept_somebody_should_look(
+        self, monkeypatch, count, asked
+    ):
+        real = cascade.mark_lesions
+        monkeypatch.setattr(
+            cascade,
+            "mark_lesions",
+            lambda *given: replace(real(*given), left_out=count),
+        )
+        flags = run(HEALTHY.volume).all_flags
+
+        assert [flag.code for flag in flags if flag.needs_review] == asked
+
     def test_a_lesion_at_the_edge(self):
         reaching = spine_phantom(rows=(55, 64)).volume
 

@@ -22,18 +22,35 @@ def holding(folder: Path) -> Iterator[None]:
     Raises:
         OSError: If it cannot be made.
     """
-    folder.mkdir(parents=True)
-    handle = None
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        lock(handle, is_shared=True)
-    # Somebody may have cleared it in the moment before it was held.
-    folder.mkdir(exist_ok=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    handle = _made_and_held(folder)
+    # Somebody may clear it in the moment before it is held.
+    while handle is not None and not _is_at(handle, folder):
+        os.close(handle)
+        handle = _made_and_held(folder)
     try:
         yield
     finally:
         if handle is not None:
             os.close(handle)
+
+
+def _made_and_held(folder: Path) -> int | None:
+    folder.mkdir(exist_ok=True)
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return None
+    with contextlib.suppress(OSError):
+        lock(handle, is_shared=True)
+    return handle
+
+
+def _is_at(handle: int, folder: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle), folder.stat())
+    except OSError:
+        return False
 
 
 def is_held(folder: Path) -> bool:

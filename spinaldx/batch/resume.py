@@ -20,7 +20,7 @@ from spinaldx.report.table import PREDICTION_JSON, read_record, study_folders
 from spinaldx.study import StudySource
 
 # Goes up whenever the same input would give other results than before.
-RESULT_VERSION = 12
+RESULT_VERSION = 13
 
 _MASK_SUFFIXES = (".nii.gz", ".nii")
 

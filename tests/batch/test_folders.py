@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from spinaldx.batch import holding
 from spinaldx.batch.folders import (
     check_replaceable,
     clear_leftovers,
@@ -132,6 +133,27 @@ def test_what_a_killed_process_wrote_goes(final):
     assert killed.returncode == -signal.SIGKILL
     assert left.startswith(".writing-study-")
     assert names_in(final.parent) == []
+
+
+def test_a_folder_that_is_cleared_before_it_is_held_is_made_again(
+    tmp_path, monkeypatch
+):
+    folder = tmp_path / "f"
+    real = holding.lock
+    cleared = []
+
+    def clear_first(handle, **how):
+        if not cleared:
+            cleared.append(folder)
+            folder.rmdir()
+        real(handle, **how)
+
+    monkeypatch.setattr(holding, "lock", clear_first)
+    with holding.holding(folder):
+        monkeypatch.setattr(holding, "lock", real)
+        assert cleared
+        assert holding.is_held(folder)
+    assert not holding.is_held(folder)
 
 
 def test_of_two_that_write_one_study_the_later_result_stays(final):
