@@ -58,6 +58,13 @@ class HubOptions:
     offline: bool = False
     patience_s: float = 10.0
 
+    @property
+    def shown_endpoint(self) -> str:
+        """The address for messages: without name and password."""
+        scheme, mark, rest = self.endpoint.partition("://")
+        place, slash, path = rest.partition("/")
+        return f"{scheme}{mark}{place.rpartition('@')[2]}{slash}{path}"
+
 
 @dataclass(frozen=True, slots=True)
 class Reference:

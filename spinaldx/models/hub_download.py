@@ -205,7 +205,7 @@ def receive_right(
         if received.is_right:
             return
     message = (
-        f"{session.hub.endpoint} gives wrong bytes for {name} of "
+        f"{session.hub.shown_endpoint} gives wrong bytes for {name} of "
         f"{source.repo_id}@{source.commit[:12]}: {received.told}."
     )
     hint = "A proxy or login page may stand between, or the hub was tampered with."

@@ -142,7 +142,7 @@ class HubSession(httpx2.Client):
             response.close()
             wait = f", asks to wait {asked} s" if is_long else ""
             message = (
-                f"{self.hub.endpoint} is overloaded or broken: HTTP status "
+                f"{self.hub.shown_endpoint} is overloaded or broken: HTTP status "
                 f"{response.status_code}{wait}."
             )
             raise HubError(message, hint="Try again later.")
@@ -266,7 +266,7 @@ def check_online(options: HubOptions, what: str) -> None:
         )
         raise HubError(message, hint=hint)
     if not options.endpoint.startswith(("http://", "https://")):
-        message = f"HF_ENDPOINT is no web address: {options.endpoint!r}"
+        message = f"HF_ENDPOINT is no web address: {options.shown_endpoint!r}"
         raise UsageError(message)
 
 
@@ -282,7 +282,7 @@ def explain(error: Exception, options: HubOptions, what: str = "") -> SpinalDxEr
         return _explain_transport(error, options)
     if isinstance(error, OSError):
         return _explain_system(error, what)
-    message = f"{options.endpoint} does not answer as a model hub does."
+    message = f"{options.shown_endpoint} does not answer as a model hub does."
     hint = f"A login page or a proxy may stand between. {_NETWORK_HINT}"
     return HubError(message, hint=hint)
 
@@ -308,14 +308,14 @@ def _explain_transport(error: Exception, options: HubOptions) -> HubError:
     }
     told = " ".join(str(error).split()) or type(error).__name__
     reason = reasons.get(type(error), told)
-    message = f"Cannot reach {options.endpoint}: {reason}."
+    message = f"Cannot reach {options.shown_endpoint}: {reason}."
     return HubError(message, hint=_NETWORK_HINT)
 
 
 def _explain_status(
     error: hub_errors.HfHubHTTPError, options: HubOptions, what: str
 ) -> HubError:
-    where = f"at {options.endpoint}"
+    where = f"at {options.shown_endpoint}"
     if isinstance(error, hub_errors.GatedRepoError):
         hint = f"Accept its terms in a browser. {_ACCESS_HINT}"
         return HubError(f"{what} {where} is gated, access was not granted.", hint=hint)
@@ -330,8 +330,12 @@ def _explain_status(
         return HubError(message, hint="Ask its publisher, or pull another revision.")
     status = error.response.status_code
     if status in (401, 403):
-        message = f"{options.endpoint} refuses access to {what} (HTTP status {status})."
+        message = (
+            f"{options.shown_endpoint} refuses access to {what} (HTTP status {status})."
+        )
         return HubError(message, hint=f"The token may be wrong. {_ACCESS_HINT}")
     told = " ".join((error.server_message or "").split())[:200]
-    message = f"{options.endpoint} refuses {what}: HTTP status {status} {told}".rstrip()
+    message = (
+        f"{options.shown_endpoint} refuses {what}: HTTP status {status} {told}".rstrip()
+    )
     return HubError(f"{message}.", hint=_NETWORK_HINT)

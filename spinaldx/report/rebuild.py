@@ -129,6 +129,7 @@ class SourceImages:
     def __init__(self, inputs: Sequence[Path]) -> None:
         """Look in these inputs, which are read only when an image is asked for."""
         self._inputs = tuple(inputs)
+        self._sha256: dict[ImageFile, str] = {}
 
     @functools.cached_property
     def _studies(self) -> tuple[StudySource, ...]:
@@ -152,10 +153,18 @@ class SourceImages:
         The name narrows the search, the hash of the bytes decides.
         """
         for file in self._files:
-            if series.source_name in {"", file.name}:
-                volume = _read_source(file, series)
-                if volume is not None:
-                    return volume
+            known = self._sha256.get(file)
+            is_wanted = series.source_name in {"", file.name}
+            if not is_wanted or known not in {None, series.source_sha256}:
+                continue
+            try:
+                image = read_image(file)
+            except SpinalDxError:
+                continue
+            # Of hundreds of images with one name each is read once for the wrong ones.
+            self._sha256[file] = image.sha256
+            if image.sha256 == series.source_sha256:
+                return Volume(image.voxels, series.affine_ras, series.name)
         return None
 
     def patient_header(self, study: str, case: StoredCase) -> PatientHeader:
@@ -181,16 +190,6 @@ class SourceImages:
                     first = case.series[0].source_sha256
                     return read_patient_header([found.get(first) or found[min(wanted)]])
         return ()
-
-
-def _read_source(file: ImageFile, series: StoredSeries) -> Volume | None:
-    try:
-        image = read_image(file)
-    except SpinalDxError:
-        return None
-    if image.sha256 != series.source_sha256:
-        return None
-    return Volume(image.voxels, series.affine_ras, series.name)
 
 
 def load_case(folder: Path, stored: StoredCase, images: SourceImages) -> ReportCase:

@@ -25,6 +25,8 @@ SUFFIXES = (".nii", ".nii.gz", *_PAIR_SUFFIXES)
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _HEADER_BYTES = 540
+# Between header and voxels, whether there are extensions.
+_EXTENSION_BYTES = 4
 
 # A file may be padded; more than this behind the image is something else.
 _PADDING_BYTES = 1 << 20
@@ -231,7 +233,9 @@ def parse_header(raw: bytes, name: str) -> NiftiHeader:
         raise UnreadableFileError(message, hint="Convert it to NIfTI again.")
     shape = _shape(fields["dim"], name)
     dtype = _dtype(int(fields["datatype"]), int(fields["bitpix"]), name)
-    offset = _offset(float(fields["vox_offset"]), name, is_pair=is_pair)
+    header_bytes = _HEADER_BYTES if is_version_2 else 348
+    usual = 0 if is_pair else header_bytes
+    offset = _offset(float(fields["vox_offset"]), name, usual)
     unit = _UNITS.get(int(fields["units"]) & 7)
     if unit:
         message = f"{name}: is measured in {unit}, not millimetres."
@@ -393,17 +397,18 @@ def _dtype(code: int, bits: int, name: str) -> np.dtype[Any]:
     return dtype
 
 
-def _offset(value: float, name: str, *, is_pair: bool) -> int:
+def _offset(value: float, name: str, header_bytes: int) -> int:
+    """Return where voxels begin; `header_bytes` is 0 for a pair of files."""
     if not math.isfinite(value) or value < 0 or value > limits.LARGEST_FILE_BYTES:
         message = f"{name}: its voxels start at no sensible place."
         raise UnreadableFileError(message)
     offset = int(value)
-    if not is_pair and offset < 348:
+    if offset < header_bytes:
         # Some writers leave 0 and mean the usual place behind the header.
         if offset != 0:
             message = f"{name}: its voxels start inside its header."
             raise UnreadableFileError(message)
-        return 352
+        return header_bytes + _EXTENSION_BYTES
     return offset
 
 

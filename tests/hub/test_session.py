@@ -78,6 +78,22 @@ def test_an_endpoint_that_is_no_web_address_is_refused():
         hub_session.check_online(HubOptions(endpoint="ftp://x"), "lab/net")
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "shown"),
+    [
+        ("https://hub.org", "https://hub.org"),
+        ("http://user:hf_SECRET@127.0.0.1:9/hub/", "http://127.0.0.1:9/hub/"),
+        ("http://a@b/c@d", "http://b/c@d"),
+    ],
+)
+def test_messages_show_no_password(endpoint, shown):
+    options = HubOptions(endpoint=endpoint)
+    error = explain(httpx2.ConnectError("refused"), options, "lab/net")
+
+    assert options.shown_endpoint == shown
+    assert "SECRET" not in error.message
+
+
 class TestEnvironment:
     @pytest.fixture(autouse=True)
     def _clean(self, monkeypatch):
