@@ -179,7 +179,15 @@ def _dicom_candidates(source: StudySource) -> Iterator[SeriesCandidate]:
         shape = (stack.slices[0].columns, stack.slices[0].rows, len(stack.slices))
         plane, n_slices = _plane(stack.affine_ras, shape)
         text = " ".join((tags.description, tags.sequence, tags.body_part))
-        evidence = Evidence(text, plane, stack.spacing_mm, n_slices, tags, stack.fault)
+        evidence = Evidence(
+            text,
+            plane,
+            stack.spacing_mm,
+            n_slices,
+            tags,
+            stack.fault,
+            component=dict(stack.slices[0].contrast).get("component", ""),
+        )
         verdict = judge(evidence)
         kind = "series" if verdict.verdict is Verdict.REJECTED else "t2w"
         counts[kind] += 1
@@ -374,6 +382,12 @@ def _is_named(item: SeriesCandidate, wanted: str) -> bool:
     return any(fnmatch.fnmatchcase(text, pattern) for text in texts)
 
 
+_FOR_WANT = QualityFlag(
+    "weighting_unknown",
+    "Chosen for want of a better series: neither its name nor its tags say enough.",
+)
+
+
 def _choose(candidates: Sequence[SeriesCandidate]) -> list[SeriesCandidate]:
     """Keep the best of each region; take doubtful ones where nothing better is."""
     ranked = sorted(
@@ -393,7 +407,9 @@ def _choose(candidates: Sequence[SeriesCandidate]) -> list[SeriesCandidate]:
             continue
         else:
             kept.append(item)
-            changed = replace(item, verdict=Verdict.CHOSEN)
+            doubt = (_FOR_WANT,) if is_doubtful and not item.flags else ()
+            flags = (*item.flags, *doubt)
+            changed = replace(item, verdict=Verdict.CHOSEN, flags=flags)
         result[id(item)] = changed
     return [result[id(item)] for item in candidates]
 

@@ -33,6 +33,7 @@ _DERIVED_KINDS = {
     "POSDISP",
     "CSA REPORT",
 }
+_MAGNITUDE = {"M", "MAGNITUDE"}
 _NOT_MAGNITUDE = {"P", "R", "I", "PHASE", "REAL", "IMAGINARY", "PHASE MAP"}
 
 
@@ -47,6 +48,8 @@ class Evidence:
         n_slices: Across the plane; of an isotropic image, from left to right.
         tags: DICOM tags, or those of a sidecar file; None when there are none.
         fault: Why it cannot become a volume.
+        component: Of complex images, where a file holds several: ``MAGNITUDE``, ``REAL``
+            and the like; it counts instead of the whole file's.
     """
 
     text: str
@@ -55,6 +58,7 @@ class Evidence:
     n_slices: int
     tags: DicomTags | None = None
     fault: str = ""
+    component: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,17 +130,24 @@ def _by_kind(evidence: Evidence) -> Iterator[Finding]:
         yield _reject(f"modality {tags.modality[:4]}, not MR")
     if tags.sop_class and tags.sop_class not in _MR_CLASSES:
         yield _reject("stored as another kind of object than an MR image")
-    kinds = set(tags.image_type)
+    kinds = _kinds(tags, evidence.component)
     if "LOCALIZER" in kinds:
         yield _reject("a localizer")
     for kind in sorted(kinds & _DERIVED_KINDS):
         yield _reject(f"a derived picture ({kind.lower()})")
-    if kinds & _NOT_MAGNITUDE and not kinds & {"M", "MAGNITUDE"}:
+    if kinds & _NOT_MAGNITUDE and not kinds & _MAGNITUDE:
         yield _reject("phase, real or imaginary part, not magnitude")
     if "DERIVED" in kinds:
         yield Finding(-10.0, "derived from other images")
     if "SECONDARY" in kinds:
         yield Finding(-5.0, "secondary, not as acquired")
+
+
+def _kinds(tags: DicomTags, component: str) -> set[str]:
+    if not component:
+        return set(tags.image_type)
+    others = set(tags.image_type) - _NOT_MAGNITUDE - _MAGNITUDE
+    return others | set(component.split())
 
 
 def _by_geometry(evidence: Evidence) -> Iterator[Finding]:

@@ -5,6 +5,8 @@ import fault_catalogue as catalogue
 import numpy as np
 import pytest
 import study_cases as cases
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
 
 from spinaldx.errors import (
     AmbiguousSeriesError,
@@ -307,3 +309,43 @@ class TestNifti:
         with pytest.raises(UnreadableFileError):
             source.fingerprint()
         assert scan_study(source).candidates[0].verdict is Verdict.REJECTED
+
+
+def complex_parts(order):
+    """An enhanced object that holds two complex parts of each slice."""
+    voxels = cases.spine_voxels()
+    shown = {"MAGNITUDE": voxels, "REAL": voxels + 7}
+    stored = np.concatenate([shown[part] for part in order])
+    whole = cases.enhanced(stored, ImageType=["ORIGINAL", "PRIMARY", "OTHER", "MIXED"])
+    for number, frame in enumerate(whole.PerFrameFunctionalGroupsSequence):
+        part, at = divmod(number, len(voxels))
+        place = cases.place_of(at * cases.SPACING_MM[0])
+        frame.PlanePositionSequence[0].ImagePositionPatient = place
+        kind = Dataset()
+        kind.ComplexImageComponent = order[part]
+        frame.MRImageFrameTypeSequence = Sequence([kind])
+    return whole, voxels
+
+
+@pytest.mark.parametrize("order", [("MAGNITUDE", "REAL"), ("REAL", "MAGNITUDE")])
+def test_the_magnitude_is_read_whichever_part_comes_first(tmp_path, order):
+    whole, voxels = complex_parts(order)
+    cases.save([whole], tmp_path / "p")
+    (source,) = find_studies([tmp_path])
+
+    verdicts = sorted(one.verdict.value for one in scan_study(source).candidates)
+    (volume,) = load_study(source)
+
+    assert verdicts == ["chosen", "rejected"]
+    assert volume.voxels.sum() == voxels.sum()
+
+
+def test_a_series_chosen_for_want_of_a_better_one_is_flagged(tmp_path):
+    shape, affine = (40, 96, 80), np.diag([1.0, 1.0, 1.0, 1.0])
+    cases.write_nifti(tmp_path / "p" / "scan.nii", np.zeros(shape, np.int16), affine)
+    cases.write_nifti(tmp_path / "q" / "T2w_sag.nii")
+
+    first, second = (scan_study(source).chosen for source in find_studies([tmp_path]))
+
+    assert [flag.code for flag in first[0].flags] == ["weighting_unknown"]
+    assert [flag.code for flag in second[0].flags] == []
