@@ -14,7 +14,7 @@ from spinaldx.report.charts import (
 )
 from spinaldx.report.fonts import printable
 from spinaldx.report.layout import Column, TableColumn, banner
-from spinaldx.report.painter import GREY, Box, Painter, Style
+from spinaldx.report.painter import GREY, INK, Box, Painter, Style
 from spinaldx.report.panels import (
     CasePictures,
     draw_gradcam,
@@ -30,6 +30,9 @@ from spinaldx.stages.lesions import double_flags
 
 _MOST_LESION_ROWS = 18
 _MOST_FLAGS = 6
+# Heights of headings, weights and one more flag, and of a series.
+_BELOW_FLAGS = 125.0
+_SERIES_HEIGHT = 21.0
 _MOST_DOUBLES = 4
 _MOST_SERIES = 6
 
@@ -159,13 +162,19 @@ def _review(column: Column, case: StoredCase) -> None:
     column.heading("Please review" if reasons else "Review flags")
     if not reasons:
         column.paragraph("None was raised.", 7.5)
-    for message in reasons[:_MOST_FLAGS]:
-        column.paragraph(f"• {message}", 7.5, most_lines=3)
-    for message in notes[: max(_MOST_FLAGS - len(reasons), 0)]:
-        column.paragraph(f"Note: {message}", 7.5, colour=GREY, most_lines=3)
-    if len(reasons) + len(notes) > _MOST_FLAGS:
-        more = len(reasons) + len(notes) - _MOST_FLAGS
-        column.paragraph(f"and {more} more, in prediction.json", 7.5, colour=GREY)
+    told = [(f"• {message}", INK) for message in reasons]
+    told += [(f"Note: {message}", GREY) for message in notes]
+    # What stands below must not run into the footer.
+    needed = _BELOW_FLAGS + _SERIES_HEIGHT * min(len(case.series), _MOST_SERIES)
+    shown = 0
+    for text, colour in told[:_MOST_FLAGS]:
+        if column.rest.height < needed:
+            break
+        column.paragraph(text, 7.5, colour=colour, most_lines=3)
+        shown += 1
+    if len(told) > shown:
+        more = f"and {len(told) - shown} more, in prediction.json"
+        column.paragraph(more, 7.5, colour=GREY)
 
 
 def _inputs(column: Column, case: StoredCase) -> None:

@@ -352,3 +352,33 @@ def test_a_patient_header_is_literal(folder):
 
     assert "<b>A&B</b><img src=/etc/passwd>" in text
     assert "on request" in text
+
+
+@pytest.mark.parametrize("flags", [0, 3, 8])
+def test_nothing_is_written_over_the_footer(tmp_path, flags):
+    long = "The weighting of this image is not known from its tags. " * 4
+    write_case(
+        case_of(
+            study="a_name_that_goes_over_the_line_" * 3,
+            series=("cervical", "thoracic", "lumbar"),
+            diagnosis=Diagnosis.INDETERMINATE,
+            flags=tuple(QualityFlag(f"f{n}", f"{n}: {long}") for n in range(flags)),
+        ),
+        tmp_path,
+    )
+    case = load_case(tmp_path, read_case(tmp_path), SourceImages(()))
+    header = tuple((f"tag {n}", "text") for n in range(7))
+    page = pypdf.PdfReader(io.BytesIO(pdf_bytes(CasePictures(case), header))).pages[0]
+    placed = []
+
+    def note(text, _cm, tm, _font, _size):
+        if text.strip():
+            placed.append((float(tm[5]), text.strip()))
+
+    page.extract_text(visitor_text=note)
+    footer = next(y for y, text in placed if text.startswith("Research use only"))
+    sha256 = next(y for y, text in placed if text.startswith("sha256"))
+
+    assert sha256 > footer + 12
+    assert min(y for y, _ in placed) == pytest.approx(footer, abs=1)
+    assert ("more, in prediction.json" in page.extract_text()) == (flags > 3)
