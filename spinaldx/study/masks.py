@@ -13,7 +13,7 @@ from spinaldx.records import Affine, Mask, MaskOrigin, Volume
 from spinaldx.study.archive import ImageFile
 from spinaldx.study.checks import label_reason
 from spinaldx.study.nifti import NiftiImage, read_image, stem_of
-from spinaldx.study.vocabulary import tokens_of
+from spinaldx.study.vocabulary import Topic, tokens_of, topics_of
 
 # Words that only names of masks and maps hold.
 _SURE = frozenset(
@@ -55,12 +55,19 @@ _Scalar = TypeVar("_Scalar", bound=np.generic)
 
 def is_mask_name(name: str) -> bool:
     """Whether a NIfTI file is a mask or map by its name alone."""
-    return not _SURE.isdisjoint(_words(name))
+    return not _SURE.isdisjoint(_words(name)) and not _may_be_initials(name)
+
+
+def _may_be_initials(name: str) -> bool:
+    """Whether the only such word stands in front of a contrast, as in `GT_T2w`."""
+    words = _words(name)
+    is_first_alone = words[:1] and words[0] in _SURE and _SURE.isdisjoint(words[1:])
+    return bool(is_first_alone and topics_of(stem_of(name)) & {Topic.T1, Topic.T2})
 
 
 def may_be_mask_name(name: str) -> bool:
     """Whether the name leaves it open, so that the voxels must decide."""
-    return not _POSSIBLE.isdisjoint(_words(name))
+    return not _POSSIBLE.isdisjoint(_words(name)) or _may_be_initials(name)
 
 
 def voxels_are_labels(file: ImageFile) -> bool:

@@ -2,6 +2,7 @@ import os
 import re
 import zipfile
 
+import numpy as np
 import pytest
 import study_cases as cases
 
@@ -413,6 +414,16 @@ class TestUnreadable:
         problem = find_studies([tmp_path])[1].problem
 
         assert "p2: cannot be read" in problem.message
+
+
+def test_initials_that_mean_a_mask_are_read_as_images(tmp_path):
+    for name in ("GT_T2w", "AB_T2w", "AB_T2w_seg"):
+        cases.write_nifti(tmp_path / f"{name}.nii")
+    labels = np.zeros(cases.SHAPE, np.int16)
+    labels[5, 40:50, 44] = 1
+    cases.write_nifti(tmp_path / "label_T2w.nii", labels)
+
+    assert names(tmp_path) == ["AB_T2w", "GT_T2w"]
 
 
 class TestBids:
