@@ -125,6 +125,24 @@ def simulate_patient(
     chosen = options or PatientOptions()
     person, build, stations = _generators(seed)
     plan = _draw_case(person, chosen)
+    patient = _make(case, plan, build, stations, chosen)
+    # Of plaques below a slice's thickness it may be that none fills half of a voxel.
+    while plan.disease is not None and not _shows_lesion(patient):
+        patient = _make(case, plan, build, stations, chosen)
+    return patient
+
+
+def _shows_lesion(patient: SimulatedPatient) -> bool:
+    return any(station.lesion.any() for station in patient.stations)
+
+
+def _make(
+    case: str,
+    plan: CasePlan,
+    build: np.random.Generator,
+    stations: np.random.Generator,
+    chosen: PatientOptions,
+) -> SimulatedPatient:
     spine = draw_spine(build, plan.age, plan.sex)
     lesions, spine = draw_lesions(
         build,

@@ -190,3 +190,11 @@ def test_a_narrow_turned_field_is_widened_to_hold_the_lesion():
 
     assert patient.disease is Disease.ASTROCYTOMA
     assert any(station.lesion.any() for station in patient.stations)
+
+
+def test_a_diseased_patient_has_a_lesion_in_the_truth():
+    # At first none of its five plaques of 0.03 ml fills half of a voxel.
+    seed = np.random.SeedSequence(99, spawn_key=(69,))
+    patient = simulate_patient("p", seed, PatientOptions(disease=Disease.MS))
+
+    assert any(station.lesion.any() for station in patient.stations)
