@@ -1,7 +1,39 @@
 """Locks between processes; the system lets go of them however a process ends."""
 
+import contextlib
 import errno
 import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from spinaldx.errors import OutputError
+
+
+@contextlib.contextmanager
+def lock_file(path: Path) -> Iterator[int]:
+    """Open a file for `lock`; what holds it lets go of it after the block.
+
+    Args:
+        path: Made when missing, with its folder; it stays there.
+
+    Yields:
+        The handle, not locked yet.
+
+    Raises:
+        OutputError: If it cannot be made.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o666)
+    except OSError as error:
+        message = f"Cannot write {path.parent}: {error.strerror or error}"
+        hint = "Check free space and permissions, or choose another output folder."
+        raise OutputError(message, hint=hint) from error
+    try:
+        yield handle
+    finally:
+        # Closing releases the lock, and so does the end of the process.
+        os.close(handle)
 
 
 def lock(handle: int, *, is_shared: bool = False, waits: bool = True) -> None:

@@ -42,6 +42,14 @@ def codes(result):
     return [flag.code for flag in result.all_flags]
 
 
+def leave_out(monkeypatch, count):
+    """Let the rules for marks say that they left some out."""
+    real = cascade.mark_lesions
+    monkeypatch.setattr(
+        cascade, "mark_lesions", lambda *given: replace(real(*given), left_out=count)
+    )
+
+
 class TestRunCase:
     def test_from_the_image_to_the_answer(self):
         result = run(DISEASED.volume)
@@ -185,12 +193,7 @@ class TestFlags:
         ("count", "text"), [(0, None), (1, "1 mark was"), (3, "3 marks were")]
     )
     def test_marks_left_out_are_counted(self, monkeypatch, count, text):
-        real = cascade.mark_lesions
-        monkeypatch.setattr(
-            cascade,
-            "mark_lesions",
-            lambda *given: replace(real(*given), left_out=count),
-        )
+        leave_out(monkeypatch, count)
         flags = run(DISEASED.volume).all_flags
 
         assert [flag.code for flag in flags] == ["marks_left_out"] * bool(count)
@@ -201,12 +204,7 @@ class TestFlags:
     def test_where_nothing_was_kept_somebody_should_look(
         self, monkeypatch, count, asked
     ):
-        real = cascade.mark_lesions
-        monkeypatch.setattr(
-            cascade,
-            "mark_lesions",
-            lambda *given: replace(real(*given), left_out=count),
-        )
+        leave_out(monkeypatch, count)
         flags = run(HEALTHY.volume).all_flags
 
         assert [flag.code for flag in flags if flag.needs_review] == asked

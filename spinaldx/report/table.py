@@ -4,14 +4,13 @@ import contextlib
 import csv
 import io
 import json
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from spinaldx.errors import OutputError
 from spinaldx.files import write_bytes
-from spinaldx.locks import lock
+from spinaldx.locks import lock, lock_file
 from spinaldx.report.prediction_json import COLUMNS, FAILED
 
 STUDIES_CSV = "studies.csv"
@@ -121,19 +120,9 @@ def studies_lock(out: Path) -> Iterator[None]:
     Raises:
         OutputError: If the folder cannot be written.
     """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        handle = os.open(out / _LOCK, os.O_CREAT | os.O_RDWR, 0o666)
-    except OSError as error:
-        message = f"Cannot write {out}: {error.strerror or error}"
-        hint = "Check free space and permissions, or choose another output folder."
-        raise OutputError(message, hint=hint) from error
-    try:
+    with lock_file(out / _LOCK) as handle:
         # Some network file systems have no locks; a table that one of two shards
         # finishing in the same instant made is better than none.
         with contextlib.suppress(OSError):
             lock(handle)
         yield
-    finally:
-        # Closing releases the lock, and so does the end of the process.
-        os.close(handle)

@@ -2,15 +2,14 @@
 
 import contextlib
 import json
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from spinaldx.errors import OutputError, TableError, UsageError
+from spinaldx.errors import TableError, UsageError
 from spinaldx.files import sha256_of, write_json
-from spinaldx.locks import lock
+from spinaldx.locks import lock, lock_file
 from spinaldx.training.options import TrainingOptions
 from spinaldx.training.preparation import Cohort
 from spinaldx.training.start import Start
@@ -31,20 +30,11 @@ def alone_in(work: Path) -> Iterator[None]:
         UsageError: If another process runs in it.
         OutputError: If it cannot be written.
     """
-    try:
-        work.mkdir(parents=True, exist_ok=True)
-        handle = os.open(work / _LOCK, os.O_CREAT | os.O_RDWR, 0o666)
-    except OSError as error:
-        message = f"Cannot write {work}: {error.strerror}."
-        hint = "Check free space and permissions, or choose another output folder."
-        raise OutputError(message, hint=hint) from error
-    try:
+    with lock_file(work / _LOCK) as handle:
         # Some network file systems have no locks; they go without.
         with contextlib.suppress(OSError):
             _take(handle, work)
         yield
-    finally:
-        os.close(handle)
 
 
 def _take(handle: int, work: Path) -> None:

@@ -32,6 +32,17 @@ def study(request, tmp_path_factory):
     return sorted(folder.iterdir())
 
 
+def converted(patient, folder):
+    """Write a study as DICOM and let dcm2niix read it; returns both folders."""
+    program = pytest.importorskip("dcm2niix").bin
+    dicom, out = folder / "in", folder / "out"
+    write_study(patient, vendors.SIEMENS, dicom, "key", SMALL)
+    out.mkdir()
+    command = [program, "-f", "%s", "-m", "n", "-o", str(out), str(dicom)]
+    subprocess.run(command, check=True, capture_output=True)
+    return dicom, out
+
+
 def _middle(image):
     """The place of an image's middle in patient mm."""
     return image.affine @ [*(np.array(image.shape) - 1) / 2, 1.0]
@@ -67,12 +78,7 @@ class TestGeometry:
     def test_dcm2niix_reads_back_the_voxels_and_their_places(
         self, simulated_patient, tmp_path
     ):
-        program = pytest.importorskip("dcm2niix").bin
-        folder, out = tmp_path / "in", tmp_path / "out"
-        write_study(simulated_patient, vendors.SIEMENS, folder, "key", SMALL)
-        out.mkdir()
-        command = [program, "-f", "%s", "-m", "n", "-o", str(out), str(folder)]
-        subprocess.run(command, check=True, capture_output=True)
+        _, out = converted(simulated_patient, tmp_path)
 
         for number, station in enumerate(simulated_patient.stations, start=2):
             image = nibabel.as_closest_canonical(nibabel.load(out / f"{number}.nii"))
@@ -86,12 +92,7 @@ class TestGeometry:
     def test_a_mask_drawn_on_what_dcm2niix_made_fits_the_dicom(
         self, simulated_patient, tmp_path
     ):
-        program = pytest.importorskip("dcm2niix").bin
-        folder, out = tmp_path / "in", tmp_path / "out"
-        write_study(simulated_patient, vendors.SIEMENS, folder, "key", SMALL)
-        out.mkdir()
-        command = [program, "-f", "%s", "-m", "n", "-o", str(out), str(folder)]
-        subprocess.run(command, check=True, capture_output=True)
+        folder, out = converted(simulated_patient, tmp_path)
         numbers = range(2, 2 + len(simulated_patient.stations))
         images = [nibabel.load(out / f"{number}.nii") for number in numbers]
 
