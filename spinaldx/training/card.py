@@ -164,7 +164,7 @@ def _data(bundle: Bundle, facts: RunFacts) -> str:
         )
     return (
         "## Patients\n\n" + "\n".join(lines) + "\n\n"
-        "Split by patient. Validation patients stop the training and judge the "
+        "Split by patient. Validation patients choose the weights and judge the "
         "bundle; cut-offs are fitted on calibration patients, or on validation "
         "patients where there are none. Test patients were not used.\n"
         f"{known}"
