@@ -9,10 +9,12 @@ same study do not touch each other's folder: the later result stays.
 
 import contextlib
 import errno
+import functools
 import os
 import re
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,6 +31,8 @@ _OURS = re.compile(
     r"(prediction|failure)\.json|report\.pdf|figures/.*"
     r"|[^/]+/(lesion_mask|lesion_probability|t2w|heatmap[a-z_]*)\.nii\.gz"
 )
+
+_SETTLED_NS = 2_000_000_000
 
 # Each failure means that another process has put its result there meanwhile.
 _MOST_TRIES = 100
@@ -56,9 +60,10 @@ def replaced_folder(final: Path) -> Iterator[Path]:
     try:
         with holding(writing):
             yield writing
-            _carry_over(final, writing)
+            left = _carry_over(final, writing)
             _sync_tree(writing)
             _put(writing, final, former)
+            _move(left, former, final)
         _sync(final.parent)
     except OSError as error:
         message = f"Cannot write {final.name}: {error.strerror or 'no reason given'}."
@@ -68,15 +73,33 @@ def replaced_folder(final: Path) -> Iterator[Path]:
         _clear(writing, former, final)
 
 
-def _carry_over(former: Path, writing: Path) -> None:
-    """Take along what the program did not write: notes, or masks saved beside ours."""
+def _carry_over(former: Path, writing: Path) -> list[Path]:
+    """Take along what the program did not write: notes, or masks saved beside ours.
+
+    Returns:
+        Paths below the folder of what cannot be copied: another's, for example.
+    """
+    left = []
     for path in sorted(former.rglob("*")):
         below = path.relative_to(former)
         target = writing / below
-        is_ours = _OURS.fullmatch(below.as_posix()) or target.exists()
+        is_half = path.name.startswith(_WRITING)
+        is_ours = is_half or _OURS.fullmatch(below.as_posix()) or target.exists()
         if path.is_file() and not is_ours:
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(path, target)
+            try:
+                shutil.copy2(path, target)
+            except PermissionError:
+                target.unlink(missing_ok=True)
+                left.append(below)
+    return left
+
+
+def _move(left: list[Path], former: Path, final: Path) -> None:
+    """Move what could not be copied; that it asks for less than copying does."""
+    for below in left:
+        with contextlib.suppress(OSError):
+            (former / below).rename(final / below)
 
 
 def _put(writing: Path, final: Path, former: Path) -> None:
@@ -123,14 +146,34 @@ def clear_leftovers(final: Path) -> None:
     name = re.compile(
         f"({re.escape(_WRITING)}|{re.escape(_FORMER)}){re.escape(final.name)}{_END}"
     )
-    if not final.parent.is_dir():
-        return
-    names = [one.name for one in final.parent.iterdir() if name.fullmatch(one.name)]
+    names = [one for one in _leftovers_in(final.parent) if name.fullmatch(one)]
     ends = {one.removeprefix(_WRITING).removeprefix(_FORMER) for one in names}
     for end in sorted(ends):
         writing = final.with_name(f"{_WRITING}{end}")
         if not is_held(writing):
             _clear(writing, final.with_name(f"{_FORMER}{end}"), final)
+
+
+def _leftovers_in(out: Path) -> tuple[str, ...]:
+    try:
+        changed_ns = out.stat().st_mtime_ns
+    except OSError:
+        return ()
+    # Clocks of file systems are coarse: what is quite new is looked at again.
+    if time.time_ns() - changed_ns < _SETTLED_NS:
+        return _list_leftovers(str(out))
+    return _known_leftovers(str(out), changed_ns)
+
+
+@functools.lru_cache(maxsize=4)
+def _known_leftovers(out: str, _changed_ns: int) -> tuple[str, ...]:
+    # A run over thousands of studies asks once for each.
+    return _list_leftovers(out)
+
+
+def _list_leftovers(out: str) -> tuple[str, ...]:
+    names = os.listdir(out) if os.path.isdir(out) else []  # noqa: PTH112, PTH208
+    return tuple(one for one in names if one.startswith((_WRITING, _FORMER)))
 
 
 def _clear(writing: Path, former: Path, final: Path) -> None:

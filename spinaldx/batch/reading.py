@@ -92,6 +92,10 @@ def _decide(
     folder = settings.out / study.name
     clear_leftovers(folder)
     stored = read_stored(folder, report=settings.report)
+    # An archive being copied or a mount that is gone is no reason to lose a result.
+    gone = study.source.problem if not settings.overwrite else None
+    if gone is not None and (kept := _keep_result(study, gone, settings)):
+        return "", kept
     try:
         mask_hashes(settings.masks, study.name)
     except SpinalDxError as error:
@@ -111,7 +115,7 @@ def _decide(
 def _keep_result(
     study: PlannedStudy, error: SpinalDxError, settings: BatchSettings
 ) -> StudyOutcome | None:
-    """Keep what an earlier run computed: a faulty mask is no reason to lose it."""
+    """Keep what an earlier run computed: a fault of today is no reason to lose it."""
     stored = read_stored(settings.out / study.name, report=False)
     if stored is None or stored.provenance is None:
         return None

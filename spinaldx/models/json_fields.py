@@ -9,8 +9,9 @@ from typing import Any, NoReturn, TypeVar
 
 from spinaldx.errors import IncompatibleWeightsError, ManifestError
 
-# Descriptions are a few kilobytes; more than this is not one of ours.
-_MOST_BYTES = 1 << 20
+# Descriptions are a few kilobytes, and those of bundles trained on tens of thousands of
+# images (`training_images`) a few megabytes; more than this is not one of ours.
+_MOST_BYTES = 8 << 20
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 _VERSION = re.compile(r"\d{1,6}(\.\d{1,6}){1,3}")

@@ -139,7 +139,8 @@ def _cut_off_of_means(stage: StageResult, mean: float) -> float | None:
     calibrated, raw = (_logit(value) for value in (stage.positive_probability, mean))
     if abs(calibrated) < _UNTOLD:
         return None
-    return 1.0 / (1.0 + math.exp(-raw / calibrated * _logit(stage.cut_off)))
+    logit = raw / calibrated * _logit(stage.cut_off)
+    return 1.0 / (1.0 + math.exp(-min(max(logit, -50.0), 50.0)))
 
 
 def _logit(probability: float) -> float:

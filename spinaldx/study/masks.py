@@ -38,6 +38,8 @@ _SURE = frozenset(
         "annotation",
     ]
 )
+# Of these some may be a patient's initials.
+_INITIALS = frozenset(["gt", "roi"])
 # Words that names of images hold too; their voxels decide.
 _POSSIBLE = frozenset(
     ["lesion", "lesions", "cord", "levels", "sc", "gm", "wm", "centerline"]
@@ -61,7 +63,7 @@ def is_mask_name(name: str) -> bool:
 def _may_be_initials(name: str) -> bool:
     """Whether the only such word stands in front of a contrast, as in `GT_T2w`."""
     words = _words(name)
-    is_first_alone = words[:1] and words[0] in _SURE and _SURE.isdisjoint(words[1:])
+    is_first_alone = words[:1] and words[0] in _INITIALS and _SURE.isdisjoint(words[1:])
     return bool(is_first_alone and topics_of(stem_of(name)) & {Topic.T1, Topic.T2})
 
 

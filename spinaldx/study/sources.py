@@ -138,13 +138,18 @@ def _from_tree(tree: Tree) -> list[_Named]:
     if not found and tree.problems:
         return [_unreadable(tree, ())]
     folders = [one.folder for one in found]
-    # What lies in a study's folder is flagged there; the rest would be lost.
+    # What lies in a study's folder is flagged there; in a folder above studies it is a
+    # stray file; the rest would be lost.
     lost = {
         below
         for below, _ in tree.problems
-        if not any(below[: len(folder)] == folder for folder in folders)
+        if not any(_is_in(below, folder) or _is_in(folder, below) for folder in folders)
     }
     return [*found, *(_unreadable(tree, folder) for folder in sorted(lost))]
+
+
+def _is_in(folder: tuple[str, ...], other: tuple[str, ...]) -> bool:
+    return folder[: len(other)] == other
 
 
 def _unreadable(tree: Tree, folder: tuple[str, ...]) -> _Named:
@@ -255,12 +260,17 @@ def _nifti_studies(tree: Tree) -> Iterator[_Named]:
         for file in files:
             patients[patient_part(stem_of(file.name))].append(file)
         is_input = not folder
-        is_mixed = len(patients) > 1 and (
+        stems = [stem_of(file.name) for file in files]
+        numbers = {patient_part(stem, with_group=False) for stem in stems}
+        # `C_1`, `T_1` and `L_1` alone are more likely one patient's regions.
+        may_be_one = is_input and len(patients) > len(numbers) == 1
+        is_mixed = (len(patients) > 1 and not may_be_one) and (
             is_input or len(files) > _MOST_IMAGES_OF_A_PATIENT
         )
         if not is_mixed:
-            stems = [stem_of(file.name) for file in files]
-            mixed = any(map(look_like_patients, (stems, sorted(below_of[folder]))))
+            mixed = may_be_one or any(
+                map(look_like_patients, (stems, sorted(below_of[folder])))
+            )
             flags = (_PATIENTS_MIXED,) if mixed else ()
             source = StudySource(_name(tree, folder), nifti=tuple(files), flags=flags)
             yield _Named(source, _code(_real_name(tree, folder)), folder)
@@ -280,9 +290,10 @@ def _subject_folder(folder: tuple[str, ...]) -> tuple[str, ...]:
         is_subject = folder[depth - 1].startswith("sub-")
         is_session = folder[depth - 1].startswith("ses-")
         # Elsewhere a `ses-1` may hold the folders of many patients.
-        if is_subject or (is_session and subject):
+        is_bids = subject or _BIDS_DATA.issuperset(folder[depth:])
+        if is_subject or (is_session and is_bids):
             return folder[:depth]
-    return folder[:-1] if folder and folder[-1] in _BIDS_DATA else folder
+    return folder
 
 
 def _name(tree: Tree, folder: tuple[str, ...]) -> str:

@@ -1,6 +1,7 @@
 """What lies below one input: images, and files that should be and cannot be read."""
 
 import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -11,6 +12,12 @@ from spinaldx.study.masks import is_mask_name, may_be_mask_name, voxels_are_labe
 from spinaldx.study.nifti import is_nifti_name
 
 _DICOM_SUFFIXES = (".dcm", ".ima", ".dicom")
+_SYSTEM_FOLDERS = {
+    "lost+found",
+    "System Volume Information",
+    "$RECYCLE.BIN",
+    "__MACOSX",
+}
 _RESULT_FILES = {"prediction.json", "failure.json"}
 _OTHER_SUFFIXES = [
     ".json",
@@ -115,7 +122,11 @@ def _walk(tree: Tree) -> None:
             folders.clear()
             continue
         seen.add(key)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(
+            name
+            for name in folders
+            if not name.startswith(".") and name not in _SYSTEM_FOLDERS
+        )
         below = folder.relative_to(tree.root).parts
         for name in sorted(names):
             if not name.startswith("."):
@@ -135,7 +146,11 @@ def _add(
     elif lower != "dicomdir" and not lower.endswith(tuple(_OTHER_SUFFIXES)):
         from spinaldx.study.dicom_index import looks_like_dicom  # noqa: PLC0415 - heavy
 
-        head = _head(file)
+        try:
+            head = _head(file)
+        except UnreadableFileError as error:
+            tree.problems.append((below, error))
+            return
         if looks_like_dicom(head):
             tree.dicom.append(found)
         elif lower.endswith(_DICOM_SUFFIXES):
@@ -155,9 +170,13 @@ def _is_mask(file: ImageFile, *, is_input: bool) -> bool:
 
 
 def _head(file: ImageFile) -> bytes:
-    # A pipe would be waited for without end.
-    if not file.path.is_file():
-        return b""
+    try:
+        # A pipe would be waited for without end.
+        if not stat.S_ISREG(file.path.stat().st_mode):
+            return b""
+    except OSError as error:
+        message = f"{file.name}: cannot be read: {error.strerror}."
+        raise UnreadableFileError(message) from error
     try:
         with open_file(file) as stream:
             return stream.read(132)

@@ -176,6 +176,9 @@ def station_of(text: str) -> str:
 
 _PLACES = {Topic.SPINE, Topic.CERVICAL, Topic.THORACIC, Topic.LUMBAR, Topic.WHOLE}
 
+_RUN_OR_PART = re.compile(
+    r"(?i)(?:^|(?<=[_\-. ]))(?:run|rec|chunk|acq|echo|part|station)[-_]?[a-z0-9]*"
+)
 # At the start `part_07` is a participant and `rec_smith` may be a patient too.
 _RUN = re.compile(
     r"(?i)(?:(?:^|(?<=[_\-. ]))(?:run|chunk|acq|echo|station)"
@@ -242,15 +245,21 @@ def _may_be_name(token: str) -> bool:
     return is_word and not topics_of(token) and bool(patient_part(token))
 
 
-def patient_part(stem: str) -> str:
+def patient_part(stem: str, *, with_group: bool = True) -> str:
     """Return what is left of a file name without words about the series.
 
     `sub-01_acq-cerv_run-2_T2w` and `sub-01_T1w` both give `01`: one patient. `C_01`
     and `T_01` are two, a control and a tumour as likely as two regions of one.
+
+    Args:
+        stem: File name without suffix.
+        with_group: Whether a letter in front of a number is part of it, and `part` or
+            `rec` at the start says who.
     """
-    tokens = tokens_of(_RUN.sub("", stem))
+    tokens = tokens_of((_RUN if with_group else _RUN_OR_PART).sub("", stem))
     is_numbered = len(tokens) > 1 and tokens[1].isdecimal()
-    front = tokens[:1] if is_numbered and _may_be_group(tokens[0]) else []
+    is_group = with_group and is_numbered and tokens[0] in _LETTERS
+    front = tokens[:1] if is_group else []
     exact, beginnings = _tables()
     left = [
         token
@@ -262,10 +271,3 @@ def patient_part(stem: str) -> str:
         and not any(token.startswith(start) for start, _ in beginnings)
     ]
     return "-".join([*front, *left])
-
-
-def _may_be_group(token: str) -> bool:
-    """Whether a word before a number may be part of it, as the C of `C_01`."""
-    exact, _ = _tables()
-    regions = {Topic.CERVICAL, Topic.THORACIC, Topic.LUMBAR, Topic.SPINE, Topic.AXIAL}
-    return token in _LETTERS or (len(token) < 4 and exact.get(token, set()) <= regions)

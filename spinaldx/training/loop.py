@@ -319,8 +319,10 @@ class _Run:
             return
         # Validations take their time too, in a short run most of it.
         to_come = settings.validations - int(progress * settings.validations)
-        left = settings.seconds - self.meter.seconds() - to_come * self.validation_s
-        steps = int(left / self.meter.seconds_per_step())
+        left = settings.seconds - self.meter.seconds()
+        # However long they take, half of what is left is for learning.
+        for_steps = max(left - to_come * self.validation_s, left / 2)
+        steps = int(for_steps / self.meter.seconds_per_step())
         plan = self.plan.corrected(step, step + max(steps, 1))
         self.store.save_plan(plan)
         self.plan = plan

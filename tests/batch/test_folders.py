@@ -156,6 +156,22 @@ def test_a_folder_that_is_cleared_before_it_is_held_is_made_again(
     assert not holding.is_held(folder)
 
 
+def test_what_cannot_be_copied_is_moved_along(final, monkeypatch):
+    write_result(final, "old")
+    (final / "notes.txt").write_text("another's")
+
+    def refuse(source, target):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("shutil.copy2", refuse)
+    with replaced_folder(final) as writing:
+        write_result(writing, "new")
+
+    assert text_of(final) == "new"
+    assert (final / "notes.txt").read_text() == "another's"
+    assert names_in(final.parent) == ["study"]
+
+
 def test_of_two_that_write_one_study_the_later_result_stays(final):
     write_result(final, "old")
     with replaced_folder(final) as first:

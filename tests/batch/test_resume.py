@@ -187,6 +187,19 @@ class TestHandwork:
         assert outcomes(run(studies[:1], overwrite=True)) == {"ada": "complete"}
 
 
+def test_a_result_stays_when_its_source_cannot_be_read_any_more(run, studies, out):
+    run(studies[:1])
+    before = (out / "ada/prediction.json").read_bytes()
+    gone = replace(studies[0], problem=UnreadableFileError("ada.zip: damaged."))
+
+    (found,) = run([gone]).studies
+    assert (found.outcome, found.exit_code) == (Outcome.FAILED, 3)
+    assert "earlier result of the study stays" in found.hint
+    assert (out / "ada/prediction.json").read_bytes() == before
+    assert run([gone], overwrite=True).studies[0].outcome is Outcome.FAILED
+    assert not (out / "ada/prediction.json").exists()
+
+
 class TestEditedMasks:
     @pytest.fixture
     def edited(self, run, studies, out):

@@ -288,6 +288,31 @@ class TestPatients:
         assert (flag.code, flag.needs_review) == ("patients_mixed", True)
         assert "CANARY" not in flag.message
 
+    @pytest.mark.parametrize(
+        ("stems", "found"),
+        [
+            ("C_1_T2w T_1_T2w L_1_T2w", ["in"]),
+            ("part1_T2w part2_T2w", ["in"]),
+            (
+                "C_01_T2w T_01_T2w C_02_T2w T_02_T2w",
+                ["C_01_T2w", "C_02_T2w", "T_01_T2w", "T_02_T2w"],
+            ),
+        ],
+    )
+    def test_letters_before_numbers(self, tmp_path, stems, found):
+        for stem in stems.split():
+            cases.write_nifti(tmp_path / "in" / f"{stem}.nii")
+
+        assert names(tmp_path / "in") == found
+        mixed = [flags for _, flags in flags_of(tmp_path / "in")]
+        assert mixed == ([["patients_mixed"]] if found == ["in"] else [[]] * 4)
+
+    def test_folders_of_images_without_a_subject_keep_their_names(self, tmp_path):
+        cases.write_nifti(tmp_path / "p1" / "anat" / "T2w.nii")
+        cases.write_nifti(tmp_path / "ses-1" / "anat" / "T2w.nii")
+
+        assert names(tmp_path) == ["p1__anat", "ses-1"]
+
     def test_folders_of_patients_below_a_session_are_studies(self, tmp_path):
         for patient in ("p1", "p2"):
             cases.write_nifti(tmp_path / "ses-1" / patient / "T2w.nii")
@@ -380,6 +405,14 @@ class TestUnreadable:
         assert "p2.zip" in found["p2"].message
         assert "1.dcm" in found["p3__a"].message
 
+    def test_strays_above_studies_and_system_folders_are_nobody(self, tmp_path):
+        cases.write_nifti(tmp_path / "site" / "p1" / "T2w.nii")
+        for stray in ("notes.dcm", "site/x.ima", "lost+found/y.dcm"):
+            (tmp_path / stray).parent.mkdir(exist_ok=True)
+            (tmp_path / stray).write_text("no")
+
+        assert flags_of(tmp_path) == [("site__p1", [])]
+
     def test_faults_in_a_study_s_folder_are_its_own(self, tmp_path):
         cases.save(cases.dicom_series()[:2], tmp_path / "p")
         (tmp_path / "p" / "below").mkdir()
@@ -421,7 +454,8 @@ def test_initials_that_mean_a_mask_are_read_as_images(tmp_path):
         cases.write_nifti(tmp_path / f"{name}.nii")
     labels = np.zeros(cases.SHAPE, np.int16)
     labels[5, 40:50, 44] = 1
-    cases.write_nifti(tmp_path / "label_T2w.nii", labels)
+    cases.write_nifti(tmp_path / "ROI_T2w.nii", labels)
+    cases.write_nifti(tmp_path / "prob_T2w.nii")
 
     assert names(tmp_path) == ["AB_T2w", "GT_T2w"]
 

@@ -307,3 +307,16 @@ def test_validations_to_come_are_planned_for(
     assert objective.validations == SETTINGS.validations
     assert clock.now == pytest.approx(seconds, rel=0.1)
     assert rates[-1] < 0.03 * max(rates)
+
+
+@pytest.mark.parametrize("validation_s", [40, 80, 200])
+def test_long_validations_do_not_end_a_short_run(tmp_path, monkeypatch, validation_s):
+    clock = StillClock()
+    monkeypatch.setattr(loop, "time", clock)
+    objective = Clocked(clock, 0.3, validation_s)
+    trained = run(
+        tmp_path, objective, seconds=195, steps=None, checkpoint_s=120, patience=9
+    )
+
+    assert objective.validations >= 2
+    assert trained.steps * 0.3 > 195 / 5
