@@ -32,6 +32,7 @@ _OURS = re.compile(
     r"|[^/]+/(lesion_mask|lesion_probability|t2w|heatmap[a-z_]*)\.nii\.gz"
 )
 
+# A folder that was changed longer ago than this is listed once.
 _SETTLED_NS = 2_000_000_000
 
 # Each failure means that another process has put its result there meanwhile.
@@ -43,7 +44,8 @@ def replaced_folder(final: Path) -> Iterator[Path]:
     """Give an empty folder that takes the final name when the block ends well.
 
     Args:
-        final: Folder of the study. A result that is there is replaced as a whole.
+        final: Folder of the study. A result that is there is replaced as a whole; what
+            a person put into it comes along.
 
     Yields:
         A folder beside it.
