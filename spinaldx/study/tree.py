@@ -1,5 +1,6 @@
 """What lies below one input: images, and files that should be and cannot be read."""
 
+import json
 import os
 import stat
 from collections.abc import Iterator
@@ -118,7 +119,8 @@ def _walk(tree: Tree) -> None:
         folder = Path(text)
         identity = folder.stat()
         key = (identity.st_dev, identity.st_ino)
-        if key in seen or _RESULT_FILES.intersection(names):
+        results = sorted(_RESULT_FILES.intersection(names))
+        if key in seen or any(_is_ours(folder / name) for name in results):
             folders.clear()
             continue
         seen.add(key)
@@ -131,6 +133,16 @@ def _walk(tree: Tree) -> None:
         for name in sorted(names):
             if not name.startswith("."):
                 _add(tree, ImageFile(folder / name), below)
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a result's file is this program's: other programs use such names too."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        # A damaged one stands in a folder of results all the same.
+        return True
+    return not record or (isinstance(record, dict) and "schema_version" in record)
 
 
 def _add(

@@ -72,6 +72,21 @@ class TestNiftiFolders:
         with pytest.raises(UnreadableFileError, match="no MRI study"):
             find_studies([tmp_path])
 
+    @pytest.mark.parametrize("text", ['{"schema_version": 9}', "{", "{}"])
+    def test_new_and_damaged_results_too(self, tmp_path, text):
+        cases.write_nifti(tmp_path / "out" / "s1" / "t2w" / "t2w.nii.gz")
+        (tmp_path / "out" / "s1" / "failure.json").write_text(text)
+
+        with pytest.raises(UnreadableFileError, match="no MRI study"):
+            find_studies([tmp_path])
+
+    @pytest.mark.parametrize("text", ['{"prediction": "ms"}', "[1]"])
+    def test_results_of_other_programs_hide_nothing(self, tmp_path, text):
+        cases.write_nifti(tmp_path / "p1" / "t2w.nii.gz")
+        (tmp_path / "p1" / "prediction.json").write_text(text)
+
+        assert names(tmp_path) == ["p1"]
+
     def test_a_circle_of_links_ends(self, tmp_path):
         cases.write_nifti(tmp_path / "a" / "t2w.nii.gz")
         (tmp_path / "a" / "again").symlink_to(tmp_path)
