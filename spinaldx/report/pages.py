@@ -197,8 +197,7 @@ def _geometry(series: StoredSeries) -> str:
 def _weights(column: Column, case: StoredCase) -> None:
     column.heading("Weights")
     weights = case.provenance.weights
-    simulated = "simulated patients, in whole or in part"
-    trained = simulated if weights.is_simulated else "patients"
+    trained = "simulated patients" if weights.is_simulated else "patients"
     column.fact("name", f"{weights.name} {weights.version}")
     column.fact("trained on", trained)
     column.fact("sha256", weights.sha256)

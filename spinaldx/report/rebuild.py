@@ -179,12 +179,14 @@ class SourceImages:
             for series in case.series
             if series.source_format == "dicom"
         }
+        edges = {edge for series in case.series for edge in series.shape}
         for source in self._studies:
             if source.name == study and source.dicom and source.problem is None:
                 found = {
                     slices_sha256(candidate.slices): candidate.slices[0].file
                     for candidate in scan_study(source).candidates
-                    if candidate.slices
+                    # What cannot be the series is not read: a study has thousands of files.
+                    if len(candidate.slices) in edges
                 }
                 if wanted and wanted <= found.keys():
                     first = case.series[0].source_sha256

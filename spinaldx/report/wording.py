@@ -21,8 +21,8 @@ from spinaldx.records import (
 from spinaldx.report.reference import EXTENSIVE_LEVELS, levels_of
 
 SIMULATION_NOTICE = (
-    "Weights trained on simulated patients, in whole or in part: not clinically "
-    "valid, demonstration of the method."
+    "Weights trained on simulated patients: not clinically valid, "
+    "demonstration of the method."
 )
 SIMULATION_BURN_IN = "SIMULATION-TRAINED WEIGHTS - NOT CLINICALLY VALID"
 

@@ -52,8 +52,9 @@ def read_cases(
     """Read a table of cases.
 
     UTF-8 with a header; commas, semicolons or tabs. Paths are relative to the
-    table. Several rows with one `case` and different `series`, or without
-    one and with different `t2w`, are several stations of one patient. `healthy` as diagnosis means: no lesion.
+    table. Several rows with one `case` and different `series`, or without one and
+    with different `t2w`, are several stations of one patient. `healthy` as diagnosis
+    means: no lesion.
 
     Args:
         path: The table.

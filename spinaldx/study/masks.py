@@ -101,9 +101,8 @@ def read_mask_image(path: Path) -> NiftiImage:
     if any(flag.code == "non_finite_voxels" for flag in image.flags):
         message = f"{path.name}: mask with voxels that are not finite numbers."
         raise UnreadableFileError(message, hint=_HINT)
-    inside = float((image.voxels != 0).mean())
     voxel_mm3 = abs(float(np.linalg.det(image.header.affine_ras[:3, :3])))
-    volume_ml = inside * image.voxels.size * voxel_mm3 / 1000.0
+    volume_ml = np.count_nonzero(image.voxels) * voxel_mm3 / 1000.0
     if volume_ml > _MOST_ML:
         message = (
             f"{path.name}: mask of {volume_ml:.0f} ml, more than any spinal cord has."

@@ -15,7 +15,7 @@ from spinaldx.report.panels import CasePictures
 from spinaldx.report.rebuild import SourceImages, load_case
 
 PATIENTS = WeightsInfo("clinic", "2.1", "patients", "9e" * 32)
-NOTICE = "Weights trained on simulated patients, in whole or in part"
+NOTICE = "Weights trained on simulated patients: not clinically valid"
 BURN_IN = "SIMULATION-TRAINED WEIGHTS"
 
 
