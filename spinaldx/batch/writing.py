@@ -96,7 +96,10 @@ def _write_failure(
     else:
         code = 1
         message = f"Internal error, {type(error).__name__}: a bug in spinaldx."
-        hint = "Run it again with --retry-failed -vv and report what it says, without names."
+        hint = (
+            "Run it again with --retry-failed -vv and report what it says, without "
+            "names."
+        )
     return StudyOutcome(name, Outcome.FAILED, code, message, hint)
 
 

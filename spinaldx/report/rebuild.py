@@ -185,7 +185,7 @@ class SourceImages:
                 found = {
                     slices_sha256(candidate.slices): candidate.slices[0].file
                     for candidate in scan_study(source).candidates
-                    # What cannot be the series is not read: a study has thousands of files.
+                    # A study has thousands of files: what cannot be it is not read.
                     if len(candidate.slices) in edges
                 }
                 if wanted and wanted <= found.keys():

@@ -15,6 +15,8 @@ How studies are told apart, in this order:
   such words alone (`p7_cervical_T2w`, `p7_T1w`) are one patient's. Any other folder
   whose files are named like those of several patients is flagged.
 - A zip archive: as a folder of its name.
+- A folder or archive of which nothing can be read: a study with a problem, unless it
+  lies in a study's folder, which is flagged, or above one, where strays lie.
 
 A study is named after the path below the input, joined by `__`; the input itself
 gives its own name. No text of a tag is ever part of a name. Equal names from several
@@ -149,14 +151,13 @@ def _from_tree(tree: Tree) -> list[_Named]:
 
 
 def _is_in(folder: tuple[str, ...], other: tuple[str, ...]) -> bool:
+    """Whether a folder is another one or lies below it."""
     return folder[: len(other)] == other
 
 
 def _unreadable(tree: Tree, folder: tuple[str, ...]) -> _Named:
     """Return the study of a folder of which nothing can be read."""
-    problem = next(
-        error for below, error in tree.problems if below[: len(folder)] == folder
-    )
+    problem = next(error for below, error in tree.problems if _is_in(below, folder))
     source = StudySource(_name(tree, folder), problem=problem)
     return _Named(source, _code(_real_name(tree, folder)), folder)
 
@@ -232,7 +233,7 @@ def _patients_in(headers: Iterable[DicomHeader]) -> set[str]:
 
 def _fault_flags(tree: Tree, folder: tuple[str, ...]) -> tuple[QualityFlag, ...]:
     """Flag files that could not be read in or below a study's folder."""
-    here = [item for item in tree.problems if item[0][: len(folder)] == folder]
+    here = [item for item in tree.problems if _is_in(item[0], folder)]
     if not here:
         return ()
     text = f"{len(here)} files of the study could not be read."

@@ -214,7 +214,8 @@ def _figures(facts: RunFacts) -> str:
         "## Validation\n\n" + "\n".join(lines) + "\n\n"
         "Mean over validation patients with its 95 % interval (bootstrap; Student's "
         "below 20 patients), the whole cascade without any help; the difference from "
-        "knowing nothing is that of diseased patients. `dice`: Dice of all lesions of a patient; for a "
+        "knowing nothing is that of diseased patients. `dice`: Dice of all lesions of "
+        "a patient; for a "
         "healthy one 1 when nothing is marked, a half at 0.1 ml. `classes`: 1 minus "
         "half the Brier score of the four probabilities; guessing gives 0.625.\n"
     )
