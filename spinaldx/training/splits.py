@@ -35,8 +35,8 @@ def split_patients(
     The table's splits are kept when there are any; test patients are never used.
     Else a fifth of each diagnosis is held out, of patients that the networks have not
     learned from before; when they know all of a diagnosis, of all of it. Of the
-    held-out patients, given or drawn, half calibrate when every diagnosis has at least eight; with fewer they
-    validate and calibrate.
+    held-out patients, given or drawn, half calibrate when every diagnosis has at least
+    eight; with fewer they validate and calibrate.
 
     Args:
         patients: All of the table.
